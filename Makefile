@@ -1,0 +1,44 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Device-exclusive memory for Linux 5.10: lay out, build, boot, test.
+
+# What a user may want to set, on the command line or in the environment.
+CONFIG ?= small#	kernel: small, or debug (KASAN, lockdep, ...)
+LINUX ?=#		a git tree of your own, of 5.10.y, instead of the base
+SRC ?=#		a kernel tree to build as it stands, without the series
+BASE_TARBALL ?=#	the base, if it is not to be downloaded
+ACCEL ?= tcg#	tcg, kvm, or auto (kvm if a guest boots with it)
+JOBS ?= $(shell nproc)#	how many compilers at a time
+CCACHE ?= auto#	no: do not use ccache even if it is there
+REPEAT ?=#		how many times each test of a boot is run
+STALL ?=#		seconds without console output before a guest is ended
+TIMEOUT ?=#		seconds before a guest is ended
+TESTS ?= hmm#	what make run runs: a file in tools/testing/qemu/scenarios
+
+export CONFIG LINUX SRC BASE_TARBALL ACCEL JOBS CCACHE REPEAT STALL TIMEOUT
+
+qemu := tools/testing/qemu
+
+.PHONY: help run tree kernel shell kunit check series refresh lint bisect-check clean
+.DEFAULT_GOAL := help
+
+help:		## this list
+	@echo "Targets:"
+	@sed -n 's/^\([a-z-]*\):[^#]*## /\1	/p' Makefile | expand -t16 | sed 's/^/  /'
+	@echo "Variables:"
+	@sed -n 's/^\([A-Z_]*\) ?= *\(.*\)#	*/\1	/p' Makefile | expand -t16 | sed 's/^/  /'
+
+run: kernel	## patch, build, boot and test (TESTS=...); ends with a verdict
+	@$(qemu)/run $(strip $(TESTS))
+
+tree:	deps	## lay out the patched kernel source in build/linux
+	@scripts/tree
+
+kernel: tree	## build it (CONFIG=small or debug)
+	@scripts/kernel
+
+deps:		## install what is missing here, or say what
+	@scripts/deps
+
+clean:		## remove what was built (not build/linux, nor what was downloaded)
+	@scripts/clean

@@ -1,0 +1,116 @@
+# SPDX-License-Identifier: GPL-2.0
+# shellcheck shell=sh disable=SC2034
+# Sourced by every script here once it has set $top: where things are, how to
+# say what is going on, and how to call the kernel's make.
+
+build=${BUILD:-$top/build}
+series=$top/patches/v5.10
+qemu=$top/tools/testing/qemu
+JOBS=${JOBS:-$(nproc)}
+CONFIG=${CONFIG:-small}
+
+# shellcheck source=/dev/null
+. "$series/base"		# version source tarball sha256 tree
+base_tree=$tree
+
+# Nothing of an outer make's, and the same objects whoever builds them.
+unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS
+export LC_ALL=C LOCALVERSION='' KBUILD_BUILD_VERSION=1
+export KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=build KBUILD_BUILD_HOST=build
+
+say()
+{
+	printf '%s\n' "$*" >&2
+}
+
+die()
+{
+	say "${0##*/}: $*"
+	exit 1
+}
+
+# usage: print the comment block at the head of the script, without the marks.
+usage()
+{
+	sed -n '3,/^[^#]/s/^# \{0,1\}//p' "$0"
+	exit "${1:-0}"
+}
+
+have()
+{
+	command -v "$1" >/dev/null 2>&1
+}
+
+# Steps: "step NAME" opens one, "took" closes it with the time it needed.
+step()
+{
+	step_name=$*
+	step_start=$(date +%s)
+	say "== $step_name"
+}
+
+took()
+{
+	say "   ${*:-done}, $(($(date +%s) - step_start)) s"
+}
+
+# A source is asked for in one of three ways; $tree is where it is laid out and
+# $objs where it is built. Objects lie inside their tree because kbuild then uses
+# relative paths, and a compiler cache can serve every tree on the machine.
+tree_for()
+{
+	if [ -n "${SRC:-}" ]; then
+		echo "$build/src/$(basename "$(realpath -m "$SRC")")"
+	elif [ -n "${LINUX:-}" ]; then
+		echo "$build/own/$(basename "$(realpath -m "$LINUX")")"
+	else
+		echo "$build/linux"
+	fi
+}
+
+tree=$(tree_for)
+objs=$tree/build-$CONFIG
+
+check_config()
+{
+	case $CONFIG in
+	small|debug) ;;
+	*) die "CONFIG=$CONFIG: there is small and debug" ;;
+	esac
+}
+
+# The kernel's make, for $tree and $objs.
+kmake()
+{
+	cc=gcc
+	[ "${CCACHE:-}" = "no" ] || ! have ccache || cc="ccache gcc"
+	make -C "$tree" O="$objs" CC="$cc" HOSTCC="$cc" -j"$JOBS" --no-print-directory "$@"
+}
+
+# git that neither a hook nor a personal setting can change the outcome of.
+tgit()
+{
+	git -C "$tree" -c core.hooksPath=/dev/null -c core.autocrlf=false \
+		-c commit.gpgSign=false -c advice.detachedHead=false -c gc.auto=0 "$@"
+}
+
+# The mails of the series in order, without the cover letter.
+mails()
+{
+	find "$series" -name '[0-9][0-9][0-9][0-9]-*.patch' ! -name '0000-*' | sort
+}
+
+# What the laid out tree depends on, as one hash.
+series_key()
+{
+	mails | { cat "$series/base"; while read -r mail; do cat "$mail"; done; } |
+		sha256sum | cut -c1-40
+}
+
+# Only one script at a time works in a tree.
+lock_tree()
+{
+	mkdir -p "$tree"
+	exec 9>"$tree.lock"
+	flock -n 9 || { say "   waiting for another run in $tree"; flock 9; }
+}
