@@ -114,3 +114,15 @@ lock_tree()
 	exec 9>"$tree.lock"
 	flock -n 9 || { say "   waiting for another run in $tree"; flock 9; }
 }
+
+# A folder for one boot of a scenario; build/runs/latest is the last one.
+new_run()
+{
+	name=$(date +%Y%m%d-%H%M%S)-$1-$CONFIG
+	mkdir -p "$build/runs"
+	while ! mkdir "$build/runs/$name" 2>/dev/null; do
+		name=$name+
+	done
+	ln -sfn "$name" "$build/runs/latest"
+	echo "$build/runs/$name"
+}
