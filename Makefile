@@ -19,7 +19,7 @@ export CONFIG LINUX SRC BASE_TARBALL ACCEL JOBS CCACHE REPEAT STALL TIMEOUT
 
 qemu := tools/testing/qemu
 
-.PHONY: help run tree kernel shell kunit check series refresh lint bisect-check clean
+.PHONY: help run shell kunit check tree kernel lint bisect-check series refresh deps clean
 .DEFAULT_GOAL := help
 
 help:		## this list
@@ -36,6 +36,27 @@ tree:	deps	## lay out the patched kernel source in build/linux
 
 kernel: tree	## build it (CONFIG=small or debug)
 	@scripts/kernel
+
+shell: kernel	## a shell in the patched kernel, with what TESTS loads and runs
+	@SHELL_ONLY=y $(qemu)/run $(strip $(TESTS))
+
+kunit: kernel	## the KUnit suites built into the kernel, judged by kunit.py
+	@scripts/kunit
+
+check: deps	## everything that can fail, on both kernels; ends with a count
+	@scripts/check
+
+lint: tree	## checkpatch, sparse, W=1, kernel-doc, ...: nothing new against the base
+	@scripts/lint
+
+bisect-check: tree	## every prefix of the series builds, options on and off
+	@scripts/bisect-check
+
+series:		## list the patches, and how build/linux stands to them
+	@scripts/series
+
+refresh:	## make the commits in build/linux (or SRC=) the series
+	@scripts/refresh
 
 deps:		## install what is missing here, or say what
 	@scripts/deps

@@ -9,7 +9,7 @@ qemu=$top/tools/testing/qemu
 JOBS=${JOBS:-$(nproc)}
 CONFIG=${CONFIG:-small}
 
-# shellcheck source=/dev/null
+# shellcheck source=patches/v5.10/base
 . "$series/base"		# version source tarball sha256 tree
 base_tree=$tree
 
@@ -54,12 +54,14 @@ took()
 	say "   ${*:-done}, $(($(date +%s) - step_start)) s"
 }
 
-# A source is asked for in one of three ways; $tree is where it is laid out and
+# A source is asked for in one of three ways (TREE is for these scripts); $tree is where it is laid out and
 # $objs where it is built. Objects lie inside their tree because kbuild then uses
 # relative paths, and a compiler cache can serve every tree on the machine.
 tree_for()
 {
-	if [ -n "${SRC:-}" ]; then
+	if [ -n "${TREE:-}" ]; then
+		echo "$TREE"
+	elif [ -n "${SRC:-}" ]; then
 		echo "$build/src/$(basename "$(realpath -m "$SRC")")"
 	elif [ -n "${LINUX:-}" ]; then
 		echo "$build/own/$(basename "$(realpath -m "$LINUX")")"
@@ -74,7 +76,7 @@ objs=$tree/build-$CONFIG
 check_config()
 {
 	case $CONFIG in
-	small|debug) ;;
+	small|debug|off) ;;
 	*) die "CONFIG=$CONFIG: there is small and debug" ;;
 	esac
 }
@@ -125,4 +127,29 @@ new_run()
 	done
 	ln -sfn "$name" "$build/runs/latest"
 	echo "$build/runs/$name"
+}
+
+# The git tree whose commits are the series: SRC, or the one laid out.
+commits_in()
+{
+	[ -n "${SRC:-}" ] && realpath -m "$SRC" || echo "$tree"
+}
+
+# A clone of it that the checks move about in, so that neither a developer's files nor
+# the objects built from them are touched.
+scratch_tree()
+{
+	from=$(commits_in)
+	tree=$build/scratch/$(basename "$from")
+	lock_tree
+	if [ ! -d "$tree/.git" ]; then
+		step "scratch: cloning the tree"
+		rm -rf "$tree"
+		git -c core.hooksPath=/dev/null clone -q --shared --no-checkout "$from" "$tree"
+		echo '/build-*/' >>"$tree/.git/info/exclude"
+		took cloned
+	fi
+	head=$(git -C "$from" rev-parse HEAD)
+	tgit fetch -q origin "$head" "refs/tags/v$version:refs/tags/v$version"
+	commits=$(tgit rev-list --reverse "v$version..$head")
 }
