@@ -153,3 +153,17 @@ scratch_tree()
 	tgit fetch -q origin "$head" "refs/tags/v$version:refs/tags/v$version"
 	commits=$(tgit rev-list --reverse "v$version..$head")
 }
+
+# The C files that the series touches and our kernels have, and those they do not:
+# other drivers, other architectures, user space.
+built_sources()
+{
+	tgit diff --name-only "v$version" "$head" -- '*.c' ':!tools' ':!samples' ':!arch' ':!drivers'
+	tgit diff --name-only "v$version" "$head" -- 'drivers/gpu/drm/nouveau/*.c'
+}
+
+unbuilt_sources()
+{
+	tgit diff --name-only "v$version" "$head" -- 'samples/*.c' 'arch/*.c' 'drivers/*.c' \
+		':!drivers/gpu/drm/nouveau'
+}

@@ -76,6 +76,10 @@ line ~ complaint {
 	next
 }
 
+line == "init: started" {
+	started = 1
+}
+
 line ~ /^TAP version [0-9]+$/ {
 	end_stream()
 	streams++
@@ -125,6 +129,8 @@ line ~ /^Bail out!/ {
 END {
 	if (!streams)
 		problem("the guest ran no test")
+	if (!started)
+		problem("init has not started")
 	end_stream()
 	problems += complaints
 	if (complaints > 3)
