@@ -109,12 +109,12 @@ series_key()
 		sha256sum | cut -c1-40
 }
 
-# Only one script at a time works in a tree.
-lock_tree()
+# One script at a time changes a tree, or builds in one folder of it.
+lock_for()
 {
-	mkdir -p "$tree"
-	exec 9>"$tree.lock"
-	flock -n 9 || { say "   waiting for another run in $tree"; flock 9; }
+	mkdir -p "${1%/*}"
+	exec 9>"$1"
+	flock -n 9 || { say "   waiting for another run with ${1#"$top/"}"; flock 9; }
 }
 
 # A folder for one boot of a scenario; build/runs/latest is the last one.
@@ -141,7 +141,7 @@ scratch_tree()
 {
 	from=$(commits_in)
 	tree=$build/scratch/$(basename "$from")
-	lock_tree
+	lock_for "$tree.lock"
 	if [ ! -d "$tree/.git" ]; then
 		step "scratch: cloning the tree"
 		rm -rf "$tree"

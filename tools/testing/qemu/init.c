@@ -36,6 +36,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#define __printf(fmt, args) __attribute__((__format__(printf, fmt, args)))
+
 #define SCENARIO	"/scenario"
 #define VERDICT		"/dev/ttyS1"
 #define SKIPPED		4	/* the exit status by which kselftest says so */
@@ -67,7 +69,7 @@ static int kmsg = -1;
  * The console is the kernel's log, so that what a test says and what the kernel says
  * about it stay in order, each on whole lines.
  */
-static void __attribute__((format(printf, 1, 2))) say(const char *fmt, ...)
+static void __printf(1, 2) say(const char *fmt, ...)
 {
 	char line[MAX_LINE + 1];
 	va_list args;
@@ -99,7 +101,7 @@ static void __attribute__((noreturn)) power_off(void)
 		pause();
 }
 
-static void __attribute__((noreturn, format(printf, 1, 2))) die(const char *fmt, ...)
+static void __attribute__((noreturn)) __printf(1, 2) die(const char *fmt, ...)
 {
 	char why[MAX_LINE];
 	va_list args;
@@ -278,12 +280,16 @@ static void read_scenario(void)
 /* Count a line if it is a result, and pass it on, indented as a subtest's. */
 static void take_line(const char *line, struct results *res)
 {
+	bool good = !strncmp(line, "ok ", 3);
+	bool bad = !strncmp(line, "not ok ", 7);
 	int first, last;
 
-	if (!strncmp(line, "not ok ", 7))
-		strstr(line, "# TODO") ? res->skipped++ : res->failed++;
-	else if (!strncmp(line, "ok ", 3))
-		strstr(line, "# SKIP") ? res->skipped++ : res->passed++;
+	if ((good && strstr(line, "# SKIP")) || (bad && strstr(line, "# TODO")))
+		res->skipped++;
+	else if (good)
+		res->passed++;
+	else if (bad)
+		res->failed++;
 	else if (sscanf(line, "%d..%d", &first, &last) == 2)
 		res->planned = last;
 	say("    %s", line);
@@ -318,8 +324,6 @@ static bool take_output(int fd, struct results *res)
 
 static pid_t start_test(const struct test *test, int *out)
 {
-	char *argv[] = { "/bin/sh", "-c", test->command, NULL };
-	char *env[] = { "PATH=/bin:/tests", "HOME=/tmp", NULL };
 	int fds[2];
 	pid_t pid;
 
@@ -334,7 +338,7 @@ static pid_t start_test(const struct test *test, int *out)
 		dup2(fds[1], STDERR_FILENO);
 		if (chdir("/tmp") || setgid(test->uid) || setuid(test->uid))
 			_exit(127);
-		execve(argv[0], argv, env);
+		execl("/bin/sh", "sh", "-c", test->command, NULL);
 		_exit(127);
 	}
 	close(fds[1]);
@@ -477,7 +481,6 @@ static void run_shell(void)
 		close(STDIN_FILENO);
 		open("/dev/console", O_RDWR);
 		ioctl(STDIN_FILENO, TIOCSCTTY, 1);
-		setenv("PATH", "/bin:/tests", 1);
 		setenv("PS1", "guest# ", 1);
 		execl("/bin/sh", "sh", NULL);
 		_exit(127);
@@ -490,6 +493,8 @@ int main(void)
 	mount_all();
 	open_console();
 	say("init: started");
+	setenv("PATH", "/bin:/tests", 1);
+	setenv("HOME", "/tmp", 1);
 	read_scenario();
 	if (want_shell)
 		run_shell();
