@@ -1,0 +1,698 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Device-exclusive memory
+ *
+ * A device-exclusive entry takes the place of a CPU mapping while a device does
+ * atomic operations on the page. It keeps the page reference, the map count and
+ * the rss of the mapping, so that nothing but the CPU loses sight of the page.
+ *
+ * An entry changes under the page-table lock. The page lock serialises making a
+ * page exclusive with ending that: a driver is handed its pages locked, and
+ * whoever wants to give the CPU access again waits for the lock first. What
+ * takes an entry away for good (unmap, migration, zap) gives nobody access and
+ * does without.
+ *
+ * Lock order: mmap_lock, page lock, notifier callbacks (and the driver locks
+ * that they take), page-table lock.
+ */
+#include <linux/export.h>
+#include <linux/hugetlb.h>
+#include <linux/mm.h>
+#include <linux/mmu_notifier.h>
+#include <linux/pagemap.h>
+#include <linux/pagewalk.h>
+#include <linux/rmap.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/swapops.h>
+#include <linux/userfaultfd_k.h>
+
+#include <asm/tlbflush.h>
+
+#include "internal.h"
+
+/* Has soft-dirty been cleared since the entry was made with it set? */
+static bool soft_dirty_lost(pte_t entry)
+{
+	return IS_ENABLED(CONFIG_MEM_SOFT_DIRTY) && !pte_swp_soft_dirty(entry);
+}
+
+static pte_t present_pte(struct vm_area_struct *vma, pte_t entry,
+			 bool writable)
+{
+	struct page *page = pfn_swap_entry_to_page(pte_to_swp_entry(entry));
+	pte_t pte = pte_mkold(mk_pte(page, READ_ONCE(vma->vm_page_prot)));
+
+	if (pte_swp_soft_dirty(entry))
+		pte = pte_mksoft_dirty(pte);
+	if (pte_swp_uffd_wp(entry))
+		return pte_wrprotect(pte_mkuffd_wp(pte));
+
+	/*
+	 * Dirty, because the device may have written. A mapping that is not
+	 * writable stays clean: the page itself is dirty, and a dirty read-only
+	 * PTE tells others that copy-on-write has been done.
+	 */
+	if (writable && vma->vm_flags & VM_WRITE)
+		pte = pte_mkwrite(pte_mkdirty(pte));
+	return pte;
+}
+
+/**
+ * device_exclusive_to_present() - the mapping that an entry stands for
+ * @vma: the VMA the entry is in
+ * @entry: a device-exclusive PTE
+ *
+ * For code that replaces the entry by something made from a present PTE, or by
+ * that PTE itself. What may be written is decided here and now, from the VMA:
+ * the memory is anonymous and has no other mapping, so nothing speaks against
+ * writing but the VMA, userfaultfd, and soft-dirty tracking that waits to see
+ * the next write.
+ *
+ * Context: The page-table lock is held.
+ * Return: The present PTE, old; dirty only where it is writable.
+ */
+pte_t device_exclusive_to_present(struct vm_area_struct *vma, pte_t entry)
+{
+	return present_pte(vma, entry, !soft_dirty_lost(entry));
+}
+
+static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
+			    pte_t *ptep, pte_t pte)
+{
+	/* The entry was not present: no TLB holds anything for it. */
+	set_pte_at(vma->vm_mm, addr, ptep, pte);
+	update_mmu_cache(vma, addr, ptep);
+}
+
+/**
+ * device_exclusive_restore() - put a mapping back without sleeping
+ * @vma: the VMA the entry is in
+ * @addr: the address it is at
+ * @ptep: the device-exclusive PTE, mapped
+ *
+ * For page-table walkers that need the present mapping, and whose own notifier
+ * range has taken the device's permission already.
+ *
+ * Context: The page-table lock is held. Only tries the page lock.
+ * Return: NULL when the mapping is back. Otherwise the page, which somebody has
+ * locked, with a reference for the caller: drop the page-table lock, call
+ * device_exclusive_wait(), look again.
+ */
+struct page *device_exclusive_restore(struct vm_area_struct *vma,
+				      unsigned long addr, pte_t *ptep)
+{
+	struct page *page = pfn_swap_entry_to_page(pte_to_swp_entry(*ptep));
+
+	if (!trylock_page(page)) {
+		get_page(page);
+		return page;
+	}
+	set_present_pte(vma, addr, ptep,
+			device_exclusive_to_present(vma, *ptep));
+	/* The caller goes on with what it reads back. */
+	arch_flush_lazy_mmu_mode();
+	unlock_page(page);
+	return NULL;
+}
+
+/**
+ * device_exclusive_wait() - wait for a page that could not be restored
+ * @page: what device_exclusive_restore() returned; the reference is dropped
+ *
+ * Context: May sleep, but a driver holds a page for a short time and must not
+ * wait for mmap_lock meanwhile: it is safe to hold that, even for writing.
+ */
+void device_exclusive_wait(struct page *page)
+{
+	wait_on_page_locked(page);
+	put_page(page);
+}
+
+/* Returns 1 at the first entry if walk->private, or restores all it can. */
+static int restore_pmd_entry(pmd_t *pmd, unsigned long addr, unsigned long end,
+			     struct mm_walk *walk)
+{
+	bool *only_look = walk->private;
+	pte_t *start_pte, *ptep;
+	struct page *busy;
+	spinlock_t *ptl;
+	int found = 0;
+
+	if (pmd_trans_unstable(pmd))
+		return 0;
+
+	start_pte = pte_offset_map_lock(walk->mm, pmd, addr, &ptl);
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE) {
+		if (!is_device_exclusive_pte(*ptep))
+			continue;
+		found = *only_look;
+		if (found)
+			break;
+		busy = device_exclusive_restore(walk->vma, addr, ptep);
+		if (busy)
+			put_page(busy);
+	}
+	pte_unmap_unlock(start_pte, ptl);
+	return found;
+}
+
+static const struct mm_walk_ops restore_walk_ops = {
+	.pmd_entry	= restore_pmd_entry,
+};
+
+/**
+ * device_exclusive_restore_range() - put the mappings of a range back
+ * @vma: the VMA that the range is in
+ * @start: first address
+ * @end: address behind the last page
+ *
+ * For code that takes mappings under a notifier range which the device's driver
+ * may ignore. Tells every driver in a range of its own, and only if there is an
+ * entry. Pages that a driver has locked are left, and new entries can appear
+ * as soon as this returns.
+ *
+ * Context: mmap_lock is held. No page lock is held and no notifier range is open.
+ * May sleep.
+ */
+void device_exclusive_restore_range(struct vm_area_struct *vma,
+				    unsigned long start, unsigned long end)
+{
+	struct mmu_notifier_range range;
+	bool only_look = true;
+
+	if (!walk_page_range(vma->vm_mm, start, end, &restore_walk_ops,
+			     &only_look))
+		return;
+
+	only_look = false;
+	mmu_notifier_range_init(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
+				vma->vm_mm, start, end);
+	mmu_notifier_invalidate_range_start(&range);
+	walk_page_range(vma->vm_mm, start, end, &restore_walk_ops, &only_look);
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+/*
+ * The page of the entry that @vmf is about, with a reference. NULL: the entry
+ * has changed. While it has not, the reference that it holds keeps the page.
+ */
+static struct page *get_fault_page(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct page *page = NULL;
+
+	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, vmf->address,
+				       &vmf->ptl);
+	if (pte_same(*vmf->pte, vmf->orig_pte)) {
+		page = pfn_swap_entry_to_page(pte_to_swp_entry(*vmf->pte));
+		get_page(page);
+	}
+	pte_unmap_unlock(vmf->pte, vmf->ptl);
+	return page;
+}
+
+/**
+ * device_exclusive_fault() - the CPU touches a page that a device has
+ * @vmf: the fault; orig_pte is a device-exclusive entry
+ *
+ * Takes the page back: waits for a driver that has it locked, tells every
+ * driver that mirrors the mm, and restores the mapping. A write fault finds it
+ * writable even if soft-dirty tracking had kept it read-only, since this is the
+ * write that was to be seen.
+ *
+ * Context: mmap_lock is held for reading, and dropped as by
+ * lock_page_or_retry() when VM_FAULT_RETRY is returned. No page-table lock.
+ * Return: 0, also when the entry has changed meanwhile and the access has to be
+ * tried again; VM_FAULT_RETRY.
+ */
+vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	struct mmu_notifier_range range;
+	struct page *page;
+
+	page = get_fault_page(vmf);
+	if (!page)
+		return 0;
+	if (!lock_page_or_retry(page, vma->vm_mm, vmf->flags)) {
+		put_page(page);
+		return VM_FAULT_RETRY;
+	}
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
+				vma->vm_mm, vmf->address,
+				vmf->address + PAGE_SIZE);
+	mmu_notifier_invalidate_range_start(&range);
+	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, vmf->address,
+				       &vmf->ptl);
+	if (pte_same(*vmf->pte, vmf->orig_pte)) {
+		bool writable = vmf->flags & FAULT_FLAG_WRITE ||
+				!soft_dirty_lost(vmf->orig_pte);
+		pte_t pte = present_pte(vma, vmf->orig_pte, writable);
+
+		set_present_pte(vma, vmf->address, vmf->pte, pte_mkyoung(pte));
+	}
+	pte_unmap_unlock(vmf->pte, vmf->ptl);
+	mmu_notifier_invalidate_range_end(&range);
+
+	unlock_page(page);
+	put_page(page);
+	return 0;
+}
+
+/* Can this VMA have memory that may become exclusive? */
+static int check_vma(struct vm_area_struct *vma)
+{
+	/*
+	 * A shared mapping is not the only way to its pages, and a write fault
+	 * there would start writeback. A private mapping of a file is as good
+	 * as any: what can be written there is anonymous.
+	 */
+	if (vma->vm_flags & VM_MAYSHARE || is_vm_hugetlb_page(vma) ||
+	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP) ||
+	    vma_is_dax(vma))
+		return -EOPNOTSUPP;
+	if (!(vma->vm_flags & VM_WRITE))
+		return -EFAULT;
+	return 0;
+}
+
+/*
+ * The page that @pte lets the CPU write, or would let it write if no device had
+ * the page. NULL: it takes a write fault first. Page-table lock held.
+ */
+static struct page *writable_page(struct vm_area_struct *vma,
+				  unsigned long addr, pte_t pte)
+{
+	if (pte_present(pte)) {
+		if (!pte_write(pte) || pte_protnone(pte))
+			return NULL;
+	} else if (pte_swp_uffd_wp(pte)) {
+		return NULL;
+	}
+	return vm_mapped_page(vma, addr, pte);
+}
+
+/*
+ * Have @addr mapped by a PTE if it is mapped at all. The huge page itself stays
+ * whole. No page lock is held and no notifier range is open.
+ */
+static void split_huge_mapping(struct vm_area_struct *vma, unsigned long addr)
+{
+	/* Even where there is nothing to split, that would send an event. */
+	if (!mm_find_pmd(vma->vm_mm, addr))
+		split_huge_pmd_address(vma, addr, false, NULL);
+}
+
+/*
+ * Is only a userfaultfd handler able to provide this page? The PMD is not huge:
+ * no VMA that waits for missing pages gets a huge one by a fault.
+ */
+static bool wants_userfaultfd(struct vm_area_struct *vma, unsigned long addr)
+{
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, addr);
+	spinlock_t *ptl;
+	pte_t *ptep, pte;
+
+	if (!pmd)
+		return userfaultfd_missing(vma);
+
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	pte = *ptep;
+	pte_unmap_unlock(ptep, ptl);
+
+	if (pte_none(pte))
+		return userfaultfd_missing(vma);
+	if (pte_present(pte))
+		return userfaultfd_pte_wp(vma, pte);
+	return userfaultfd_wp(vma) && pte_swp_uffd_wp(pte);
+}
+
+/*
+ * Write-fault one page. No page lock is held and no notifier range is open.
+ * Returns 0 if it is worth looking at the page again.
+ */
+static int fault_in_page(struct vm_area_struct *vma, unsigned long addr)
+{
+	unsigned int flags = FAULT_FLAG_WRITE | FAULT_FLAG_REMOTE;
+	vm_fault_t fault;
+
+	if (fatal_signal_pending(current))
+		return -EINTR;
+
+	/*
+	 * mmap_lock must be kept, so the fault may not retry. If it turns out
+	 * to be one for a userfaultfd handler, it warns about that. Look first;
+	 * and should this be too early, NOWAIT keeps both the lock and quiet.
+	 * FAULT_FLAG_KILLABLE would drop the lock as well.
+	 */
+	if (userfaultfd_armed(vma)) {
+		split_huge_mapping(vma, addr);
+		if (wants_userfaultfd(vma, addr))
+			return -EFAULT;
+		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT;
+	}
+
+	fault = handle_mm_fault(vma, addr, flags, NULL);
+	/* The page is locked, by swap-in most likely. */
+	if (fault & VM_FAULT_RETRY)
+		schedule_timeout_killable(1);
+	cond_resched();
+	return vm_fault_to_errno(fault, 0);
+}
+
+/* The first address in the range that needs a write fault; @end if none does */
+static unsigned long skip_writable(struct vm_area_struct *vma, pmd_t *pmd,
+				   unsigned long addr, unsigned long end)
+{
+	pte_t *start_pte, *ptep;
+	spinlock_t *ptl;
+
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE)
+		if (!writable_page(vma, addr, *ptep))
+			break;
+	pte_unmap_unlock(start_pte, ptl);
+	return addr;
+}
+
+/*
+ * Get the pages of the range mapped writable, and by PTEs. @end is moved to where
+ * that ends. Faults and the split of a PMD may wait for the lock of any page,
+ * which is why all this comes before the first lock is taken.
+ *
+ * Returns 0, or an error if the first page cannot be had.
+ */
+static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
+			  unsigned long *end)
+{
+	unsigned long addr = start;
+	pmd_t *pmd;
+	int err;
+
+	for (;;) {
+		pmd = mm_find_pmd(vma->vm_mm, addr);
+		if (pmd)
+			addr = skip_writable(vma, pmd, addr, *end);
+		if (addr == *end)
+			return 0;
+
+		err = fault_in_page(vma, addr);
+		if (err)
+			break;
+		split_huge_mapping(vma, addr);
+	}
+
+	if (addr == start)
+		return err;
+	*end = addr;
+	return 0;
+}
+
+/*
+ * Lock and return the first page, the only one whose lock is waited for. NULL: it
+ * has to be faulted in again.
+ */
+static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
+				    unsigned long addr)
+{
+	struct page *page;
+	spinlock_t *ptl;
+	pte_t *ptep;
+
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	page = writable_page(vma, addr, *ptep);
+	if (page)
+		get_page(page);
+	pte_unmap_unlock(ptep, ptl);
+
+	if (page && lock_page_killable(page)) {
+		put_page(page);
+		return ERR_PTR(-EINTR);
+	}
+	return page;
+}
+
+/*
+ * Replace the mapping, or take over the entry of another owner who has been
+ * told by now. @page is locked, and so is the page table. Returns whether a TLB
+ * may still have the mapping.
+ */
+static bool make_entry(struct vm_area_struct *vma, unsigned long addr,
+		       pte_t *ptep, struct page *page)
+{
+	swp_entry_t entry = make_device_exclusive_entry(page_to_pfn(page));
+	bool present = pte_present(*ptep);
+
+	if (present)
+		ptep_get_and_clear(vma->vm_mm, addr, ptep);
+
+	/*
+	 * No CPU will notice what the device writes, so take it for written:
+	 * for reclaim, for MADV_FREE, and for soft-dirty tracking.
+	 */
+	set_page_dirty(page);
+	set_pte_at(vma->vm_mm, addr, ptep,
+		   pte_swp_mksoft_dirty(swp_entry_to_pte(entry)));
+	return present;
+}
+
+/*
+ * A writable anonymous PTE is the only mapping of its page: whatever maps the
+ * page a second time write-protects both. Look all the same, because a device
+ * would not hear of a CPU that writes through another mapping. Another write
+ * fault would not change what is found here.
+ */
+static bool only_mapping(struct page *page)
+{
+	return PageAnon(page) && !PageKsm(page) && page_mapcount(page) == 1;
+}
+
+/*
+ * Get @page locked, unless the lock of its huge page, *@locked, is held
+ * already. On failure nothing is locked that was not before.
+ */
+static int trylock_exclusive(struct page *page, struct page **locked)
+{
+	struct page *head = compound_head(page);
+
+	if (head != *locked && !trylock_page(head))
+		return -EBUSY;
+	if (!only_mapping(page)) {
+		if (head != *locked)
+			unlock_page(head);
+		return -EOPNOTSUPP;
+	}
+	*locked = head;
+	return 0;
+}
+
+/*
+ * Make as many leading pages of the range exclusive as can be locked, @first
+ * being locked already. A huge page is locked once for all neighbours that
+ * belong to it; if it turns up again later, its lock is found taken and the
+ * count ends there.
+ *
+ * Returns the number of pages; 0 if @first is not mapped here any more, or an
+ * error if it cannot be exclusive.
+ */
+static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
+			unsigned long start, unsigned long end,
+			struct page *first, struct page **pages)
+{
+	struct page *locked = compound_head(first);
+	unsigned long addr = start;
+	pte_t *start_pte, *ptep;
+	bool flush = false;
+	int n = 0, err = 0;
+	spinlock_t *ptl;
+
+	flush_cache_range(vma, start, end);
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	arch_enter_lazy_mmu_mode();
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE) {
+		struct page *page = writable_page(vma, addr, *ptep);
+
+		if (!page || (!n && page != first))
+			break;
+		err = trylock_exclusive(page, &locked);
+		if (err)
+			break;
+		get_page(page);
+		pages[n++] = page;
+		flush |= make_entry(vma, addr, ptep, page);
+	}
+	arch_leave_lazy_mmu_mode();
+	/* Before anybody can look at the entries, or the device is started. */
+	if (flush)
+		flush_tlb_range(vma, start, addr);
+	pte_unmap_unlock(start_pte, ptl);
+	return n ? n : err;
+}
+
+/*
+ * The range is in one VMA and under one page-table page, and has been writable
+ * a moment ago. Returns what make_entries() does, or -EINTR.
+ */
+static int make_range(struct vm_area_struct *vma, unsigned long start,
+		      unsigned long end, struct page **pages, void *owner)
+{
+	pmd_t *pmd = mm_find_pmd(vma->vm_mm, start);
+	struct mmu_notifier_range range;
+	struct page *first;
+	int n;
+
+	if (!pmd)
+		return 0;
+	first = lock_first_page(vma, pmd, start);
+	if (IS_ERR_OR_NULL(first))
+		return PTR_ERR_OR_ZERO(first);
+
+	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
+				      vma->vm_mm, start, end, owner);
+	mmu_notifier_invalidate_range_start(&range);
+	n = make_entries(vma, pmd, start, end, first, pages);
+	mmu_notifier_invalidate_range_end(&range);
+
+	if (n <= 0)
+		unlock_page(first);
+	put_page(first);
+	return n;
+}
+
+/**
+ * make_device_exclusive_range() - keep the CPU from memory for a device
+ * @mm: the address space
+ * @start: first address, page aligned
+ * @end: address behind the last page, page aligned
+ * @pages: filled with the pages, has room for one per page of the range
+ * @owner: the agent that asks, not NULL: one whose own accesses are atomic among
+ *	themselves, in every mm that it works on
+ *
+ * Replaces the CPU's mappings of leading pages of the range by device-exclusive
+ * entries, faulting pages in for writing as needed. The pages are returned
+ * locked and with a reference each. While they are locked no CPU can reach them
+ * through a user mapping. Once they are released the next CPU access ends the
+ * exclusivity of the page it touches, and the driver is told of that before,
+ * by its MMU notifier.
+ *
+ * As with read(2), a short count is no error. The driver programs its device
+ * for the pages it got, releases them with put_device_exclusive_range(), and
+ * asks again from where the count ended. A call never goes beyond the VMA and
+ * the page-table page that @start is in, which bounds the pages that it locks.
+ * It does not lock a page that somebody else has locked either, unless it is
+ * the first one, so that two callers cannot wait for each other's pages.
+ *
+ * Everybody who mirrors @mm is told by MMU_NOTIFY_EXCLUSIVE, with @owner as the
+ * owner of the range; the driver may ignore the event if it finds itself. Pages
+ * that another owner has at that moment are taken over. Giving a page back to
+ * the CPU is announced by MMU_NOTIFY_EXCLUSIVE without an owner: permission for
+ * atomic operations must go, plain access may stay. Every other event means
+ * what it always means. Splitting a huge mapping and copying on write, which
+ * may happen in here, send events of their own, so going round once more is
+ * normal. With an interval notifier inserted, a round is::
+ *
+ *	again:
+ *		seq = mmu_interval_read_begin(&sub);
+ *		mmap_read_lock(mm);
+ *		n = make_device_exclusive_range(mm, start, end, pages, owner);
+ *		mmap_read_unlock(mm);
+ *		if (n <= 0)
+ *			return n;
+ *		mutex_lock(&driver->lock);
+ *		if (mmu_interval_read_retry(&sub, seq)) {
+ *			mutex_unlock(&driver->lock);
+ *			put_device_exclusive_range(pages, n);
+ *			goto again;
+ *		}
+ *		... give the device atomic permission for n pages from start ...
+ *		mutex_unlock(&driver->lock);
+ *		put_device_exclusive_range(pages, n);
+ *
+ * While it holds pages a driver must not take mmap_lock, call this function,
+ * begin a notifier read section, remove an interval notifier, drop what may be
+ * the last reference to the mm, or wait for a thread that does one of these:
+ * fork() or an invalidation may be waiting for the pages.
+ *
+ * Only accesses through user mappings are kept away. Direct I/O, other devices
+ * and kernel code that hold the page by reference are not.
+ *
+ * Context: mmap_lock is held, for reading is enough, and is never dropped. The
+ * caller keeps the mm alive, and holds no page lock, nor a lock that its own
+ * notifier callback takes. May sleep.
+ * Return:
+ * * n > 0 - that many leading pages of the range are exclusive now
+ * * -EFAULT - nothing is mapped at @start, or it may not be written, or only a
+ *   userfaultfd handler could provide it
+ * * -EOPNOTSUPP - memory of a kind that cannot be exclusive: hugetlb, DAX, PFN
+ *   maps, shared memory
+ * * -EINTR - a fatal signal is pending
+ * * -ENOMEM - there is no memory to fault the first page in
+ * * -EINVAL - the range is empty, wraps or is not aligned, or there is no owner
+ */
+int make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
+				unsigned long end, struct page **pages,
+				void *owner)
+{
+	struct vm_area_struct *vma;
+	unsigned long stop;
+	int ret;
+
+	mmap_assert_locked(mm);
+	if (!owner || start >= end || !PAGE_ALIGNED(start | end))
+		return -EINVAL;
+
+	vma = find_vma(mm, start);
+	if (!vma || start < vma->vm_start)
+		return -EFAULT;
+	ret = check_vma(vma);
+	if (ret)
+		return ret;
+	end = pmd_addr_end(start, min(end, vma->vm_end));
+
+	do {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		stop = end;
+		ret = fault_in_range(vma, start, &stop);
+		if (!ret)
+			ret = make_range(vma, start, stop, pages, owner);
+	} while (!ret);
+	return ret;
+}
+EXPORT_SYMBOL_GPL(make_device_exclusive_range);
+
+/**
+ * put_device_exclusive_range() - release what a driver was given
+ * @pages: the array that make_device_exclusive_range() filled
+ * @npages: the number it returned; nothing is done if that is an error
+ *
+ * Unlocks the pages and drops their references. The device keeps them until its
+ * driver is told otherwise by the MMU notifier. For a single page, unlock_page()
+ * and put_page() do the same.
+ *
+ * Context: Any that may unlock a page; does not sleep.
+ */
+void put_device_exclusive_range(struct page **pages, int npages)
+{
+	int i = 0, next;
+
+	while (i < npages) {
+		struct page *head = compound_head(pages[i]);
+
+		/*
+		 * A huge page was locked once for all neighbours. Until the
+		 * last reference is dropped it cannot be split, and they are
+		 * known by their head.
+		 */
+		for (next = i + 1; next < npages; next++)
+			if (compound_head(pages[next]) != head)
+				break;
+		unlock_page(head);
+		while (i < next)
+			put_page(pages[i++]);
+	}
+}
+EXPORT_SYMBOL_GPL(put_device_exclusive_range);
