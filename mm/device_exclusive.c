@@ -610,6 +610,11 @@ static int make_range(struct vm_area_struct *vma, unsigned long start,
  *		mutex_unlock(&driver->lock);
  *		put_device_exclusive_range(pages, n);
  *
+ * Whoever has waited for a page here, while another owner made it exclusive, has
+ * that owner's event in its section, goes round, and sends the other one round
+ * by its own event. Two that want the same page at the same time can go on like
+ * this: wait for a random time before a third round.
+ *
  * While it holds pages a driver must not take mmap_lock, call this function,
  * begin a notifier read section, remove an interval notifier, drop what may be
  * the last reference to the mm, or wait for a thread that does one of these:
