@@ -177,15 +177,19 @@ static u64 __user *word(unsigned long addr)
 static u64 cpu_read(unsigned long addr)
 {
 	u64 val = ~0ULL;
+	int err = get_user(val, word(addr));
 
-	if (get_user(val, word(addr)))
-		return ~0ULL;
-	return val;
+	/* The fault calls the notifier, which the compiler does not know. */
+	barrier();
+	return err ? ~0ULL : val;
 }
 
 static int cpu_write(unsigned long addr, u64 val)
 {
-	return put_user(val, word(addr));
+	int err = put_user(val, word(addr));
+
+	barrier();
+	return err;
 }
 
 static void device_write(struct page *page, u64 val)
