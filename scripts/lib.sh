@@ -152,6 +152,8 @@ scratch_tree()
 	head=$(git -C "$from" rev-parse HEAD)
 	tgit fetch -q origin "$head" "refs/tags/v$version:refs/tags/v$version"
 	commits=$(tgit rev-list --reverse "v$version..$head")
+	# A check leaves its edits (bisect-check gives an option a prompt) behind.
+	[ ! -e "$tree/Makefile" ] || tgit reset -q --hard
 }
 
 # The C files that the series touches and our kernels have, and those they do not:
