@@ -55,7 +55,7 @@ took()
 }
 
 # A source is asked for in one of three ways (TREE is for these scripts); $tree is where it is laid out and
-# $objs where it is built. Objects lie inside their tree because kbuild then uses
+# $objs (or OBJS) where it is built. Objects lie inside their tree because kbuild then uses
 # relative paths, and a compiler cache can serve every tree on the machine.
 tree_for()
 {
@@ -71,7 +71,7 @@ tree_for()
 }
 
 tree=$(tree_for)
-objs=$tree/build-$CONFIG
+objs=${OBJS:-$tree/build-$CONFIG}
 
 check_config()
 {
