@@ -7,7 +7,9 @@ CONFIG ?= small#	kernel: small, or debug (KASAN, lockdep, ...)
 LINUX ?=#		a git tree of your own, of 5.10.y, instead of the base
 SRC ?=#		a kernel tree to build as it stands, without the series
 BASE_TARBALL ?=#	the base, if it is not to be downloaded
-ACCEL ?= tcg#	tcg, kvm, or auto (kvm if a guest boots with it)
+ACCEL ?= tcg#	tcg, icount (one CPU, instructions counted), kvm, auto (kvm if it works)
+BENCH ?=#		quick: a benchmark of less than a minute
+BENCH_PEER ?=#	a built later kernel to put beside ours in the benchmark
 JOBS ?= $(shell nproc)#	how many compilers at a time
 CCACHE ?= auto#	no: do not use ccache even if it is there
 REPEAT ?=#		how many times each test of a boot is run
@@ -15,11 +17,11 @@ STALL ?=#		seconds without console output before a guest is ended
 TIMEOUT ?=#		seconds before a guest is ended
 TESTS ?= hmm#	what make run runs: a file in tools/testing/qemu/scenarios
 
-export CONFIG LINUX SRC BASE_TARBALL ACCEL JOBS CCACHE REPEAT STALL TIMEOUT
+export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT
 
 qemu := tools/testing/qemu
 
-.PHONY: help run shell kunit check tree kernel lint bisect-check series refresh deps clean
+.PHONY: help run shell kunit bench check tree kernel lint bisect-check series refresh deps clean
 .DEFAULT_GOAL := help
 
 help:		## this list
@@ -42,6 +44,9 @@ shell: kernel	## a shell in the patched kernel, with what TESTS loads and runs
 
 kunit: kernel	## the KUnit suites built into the kernel, judged by kunit.py
 	@scripts/kunit
+
+bench: tree	## what it costs, by counting instructions, against the base; limits
+	@scripts/bench
 
 check: deps	## everything that can fail, on both kernels; ends with a count
 	@scripts/check
