@@ -15,13 +15,19 @@ CCACHE ?= auto#	no: do not use ccache even if it is there
 REPEAT ?=#		how many times each test of a boot is run
 STALL ?=#		seconds without console output before a guest is ended
 TIMEOUT ?=#		seconds before a guest is ended
+SECONDS ?=#		how long torture and fuzzer go on, each
+SEED ?=#		their random numbers; they say which they took
 TESTS ?= hmm#	what make run runs: a file in tools/testing/qemu/scenarios
 
-export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT
+export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT SEED
+
+# To a shell that is bash, SECONDS is a clock.
+export RUN_SECONDS = $(strip $(SECONDS))
+unexport SECONDS
 
 qemu := tools/testing/qemu
 
-.PHONY: help run shell kunit bench check tree kernel lint bisect-check series refresh deps clean
+.PHONY: help run torture shell kunit bench check tree kernel lint bisect-check series refresh deps clean
 .DEFAULT_GOAL := help
 
 help:		## this list
@@ -32,6 +38,10 @@ help:		## this list
 
 run: kernel	## patch, build, boot and test (TESTS=...); ends with a verdict
 	@$(qemu)/run $(strip $(TESTS))
+
+torture: CONFIG = debug
+torture: kernel	## torture and fuzzer for SECONDS= each, on the debug kernel
+	@$(qemu)/run torture
 
 tree:	deps	## lay out the patched kernel source in build/linux
 	@scripts/tree
