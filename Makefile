@@ -17,6 +17,7 @@ STALL ?=#		seconds without console output before a guest is ended
 TIMEOUT ?=#		seconds before a guest is ended
 SECONDS ?=#		how long torture and fuzzer go on, each
 SEED ?=#		their random numbers; they say which they took
+KDIR ?= /lib/modules/$(shell uname -r)/build#	the kernel to build nouveau against
 TESTS ?= hmm#	what make run runs: a file in tools/testing/qemu/scenarios
 
 export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT SEED
@@ -28,6 +29,7 @@ unexport SECONDS
 qemu := tools/testing/qemu
 
 .PHONY: help run torture shell kunit bench check tree kernel lint bisect-check series refresh deps clean
+.PHONY: nouveau dkms-install deb
 .DEFAULT_GOAL := help
 
 help:		## this list
@@ -66,6 +68,15 @@ lint: tree	## checkpatch, sparse, W=1, kernel-doc, ...: nothing new against the 
 
 bisect-check: tree	## every prefix of the series builds, options on and off
 	@scripts/bisect-check
+
+nouveau: deps	## nouveau.ko, out of tree, against the kernel in KDIR
+	@scripts/nouveau "$(KDIR)"
+
+dkms-install:	## add nouveau to DKMS and install it for the running kernel
+	@scripts/nouveau --dkms
+
+deb: tree	## Debian packages of the patched kernel, for a real machine, in build/deb
+	@scripts/deb
 
 series:		## list the patches, and how build/linux stands to them
 	@scripts/series
