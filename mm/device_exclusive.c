@@ -8,13 +8,14 @@
  *
  * An entry changes under the page-table lock. The page lock serialises making a
  * page exclusive with ending that: a driver is handed its pages locked, and
- * whoever wants to give the CPU access again waits for the lock first. What
- * takes an entry away for good (unmap, migration, zap) gives nobody access and
- * does without.
+ * whoever gives the CPU access again holds the lock for that. What takes an
+ * entry away for good (unmap, migration, zap) gives nobody access and does
+ * without.
  *
  * Lock order: mmap_lock, page lock, notifier callbacks (and the driver locks
  * that they take), page-table lock.
  */
+#include <linux/debugfs.h>
 #include <linux/export.h>
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
@@ -27,6 +28,9 @@
 #include <linux/swapops.h>
 #include <linux/userfaultfd_k.h>
 
+#define CREATE_TRACE_POINTS
+#include <trace/events/device_exclusive.h>
+
 #include <asm/tlbflush.h>
 
 #include "internal.h"
@@ -37,10 +41,21 @@ static bool soft_dirty_lost(pte_t entry)
 	return IS_ENABLED(CONFIG_MEM_SOFT_DIRTY) && !pte_swp_soft_dirty(entry);
 }
 
-static pte_t present_pte(struct vm_area_struct *vma, pte_t entry,
-			 bool writable)
+/* The page of a device-exclusive entry; NULL if @pte is not one */
+static inline struct page *exclusive_page(pte_t pte)
 {
-	struct page *page = pfn_swap_entry_to_page(pte_to_swp_entry(entry));
+	swp_entry_t entry;
+
+	if (!is_swap_pte(pte))
+		return NULL;
+	entry = pte_to_swp_entry(pte);
+	return is_device_exclusive_entry(entry) ?
+	       pfn_swap_entry_to_page(entry) : NULL;
+}
+
+static inline pte_t present_pte(struct vm_area_struct *vma, struct page *page,
+				pte_t entry, bool writable)
+{
 	pte_t pte = pte_mkold(mk_pte(page, READ_ONCE(vma->vm_page_prot)));
 
 	if (pte_swp_soft_dirty(entry))
@@ -74,7 +89,8 @@ static pte_t present_pte(struct vm_area_struct *vma, pte_t entry,
  */
 pte_t device_exclusive_to_present(struct vm_area_struct *vma, pte_t entry)
 {
-	return present_pte(vma, entry, !soft_dirty_lost(entry));
+	return present_pte(vma, exclusive_page(entry), entry,
+			   !soft_dirty_lost(entry));
 }
 
 static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
@@ -83,6 +99,25 @@ static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
 	/* The entry was not present: no TLB holds anything for it. */
 	set_pte_at(vma->vm_mm, addr, ptep, pte);
 	update_mmu_cache(vma, addr, ptep);
+}
+
+/*
+ * Put back the mapping of @page if nobody has that locked; @locked is a huge page
+ * that the caller has locked itself, or NULL.
+ */
+static __always_inline bool
+try_restore(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
+	    struct page *page, struct page *locked)
+{
+	bool got = trylock_page(page);
+
+	if (!got && compound_head(page) != locked)
+		return false;
+	set_present_pte(vma, addr, ptep,
+			present_pte(vma, page, *ptep, !soft_dirty_lost(*ptep)));
+	if (got)
+		unlock_page(page);
+	return true;
 }
 
 /**
@@ -102,17 +137,16 @@ static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
 struct page *device_exclusive_restore(struct vm_area_struct *vma,
 				      unsigned long addr, pte_t *ptep)
 {
-	struct page *page = pfn_swap_entry_to_page(pte_to_swp_entry(*ptep));
+	struct page *page = exclusive_page(*ptep);
 
-	if (!trylock_page(page)) {
+	if (!try_restore(vma, addr, ptep, page, NULL)) {
 		get_page(page);
 		return page;
 	}
-	set_present_pte(vma, addr, ptep,
-			device_exclusive_to_present(vma, *ptep));
 	/* The caller goes on with what it reads back. */
 	arch_flush_lazy_mmu_mode();
-	unlock_page(page);
+	count_vm_event(DEVICE_EXCLUSIVE_RESTORE);
+	trace_device_exclusive_restore(vma->vm_mm, addr, 1);
 	return NULL;
 }
 
@@ -205,11 +239,165 @@ static struct page *get_fault_page(struct vm_fault *vmf)
 	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, vmf->address,
 				       &vmf->ptl);
 	if (pte_same(*vmf->pte, vmf->orig_pte)) {
-		page = pfn_swap_entry_to_page(pte_to_swp_entry(*vmf->pte));
+		page = exclusive_page(*vmf->pte);
 		get_page(page);
 	}
 	pte_unmap_unlock(vmf->pte, vmf->ptl);
 	return page;
+}
+
+/*
+ * A task that reads memory back goes through it in one direction as often as
+ * not, and would take a fault for each page. So current->device_exclusive_scan
+ * remembers what its last fault has restored, a window of pages: the lowest
+ * address, their number, and in which direction a scan may go on from there. A
+ * fault next to a window of which all pages have been used since goes on with
+ * the scan, and doubles the window.
+ *
+ * Nobody else takes care of it: a new thread begins with that of its parent,
+ * exec keeps it, and a fault for another address space counts as one of this.
+ * So it is a hint, and can only be wrong. What was used and what is restored is
+ * looked at under the page-table lock, in the mm of the fault.
+ */
+#define SCAN_NPAGES	(BIT(10) - 1)
+#define SCAN_UP		BIT(10)
+#define SCAN_DOWN	BIT(11)
+/* after a fault that is the first of a scan, if it is one at all */
+#define SCAN_BEGIN	(SCAN_UP | SCAN_DOWN)
+
+/* The most pages that one fault restores; 1 is the faulting one alone. */
+#define MAX_WINDOW	512
+unsigned int device_exclusive_window __read_mostly = 128;
+
+/* What a fault restores: @npages from the fault on, upwards or downwards */
+struct window {
+	unsigned long where;
+	int step;
+	int npages;
+};
+
+/* Have all pages of the range been used since they were restored? */
+static bool used_since(struct vm_area_struct *vma, unsigned long start,
+		       unsigned long end)
+{
+	pte_t *start_pte, *ptep;
+	unsigned long addr;
+	spinlock_t *ptl;
+	pmd_t *pmd;
+
+	if (start < vma->vm_start || end > pmd_addr_end(start, vma->vm_end))
+		return false;
+	pmd = mm_find_pmd(vma->vm_mm, start);
+	if (!pmd)
+		return false;
+
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	for (ptep = start_pte, addr = start; addr < end; addr += PAGE_SIZE) {
+		pte_t pte = *ptep++;
+
+		if (!pte_present(pte) || !pte_young(pte))
+			break;
+	}
+	pte_unmap_unlock(start_pte, ptl);
+	return addr == end;
+}
+
+/*
+ * How many pages to restore if this fault goes on with what the last one of this
+ * task restored. 1, and SCAN_BEGIN, if it does not.
+ */
+static void find_scan(struct vm_fault *vmf, struct window *window)
+{
+	unsigned long scan = current->device_exclusive_scan;
+	unsigned long start = scan & PAGE_MASK;
+	int npages = scan & SCAN_NPAGES;
+	unsigned long end = start + npages * PAGE_SIZE;
+
+	window->where = SCAN_BEGIN;
+	window->step = 1;
+	window->npages = 1;
+	if (scan & SCAN_UP && vmf->address == end) {
+		scan &= ~SCAN_DOWN;
+	} else if (scan & SCAN_DOWN && vmf->address == start - PAGE_SIZE) {
+		window->step = -1;
+		scan &= ~SCAN_UP;
+	} else {
+		return;
+	}
+	if (!used_since(vmf->vma, start, end))
+		return;
+	/* Two faults side by side are not enough of a scan. */
+	if ((current->device_exclusive_scan & SCAN_BEGIN) != SCAN_BEGIN)
+		window->npages = min_t(int, 2 * npages,
+				       READ_ONCE(device_exclusive_window));
+	window->where = scan & SCAN_BEGIN;
+}
+
+/*
+ * Of the next pages of the scan, those in the same VMA and under the same
+ * page-table page, up to the first that is not exclusive.
+ */
+static int look_ahead(struct vm_fault *vmf, int step, int npages)
+{
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address, room;
+	int n;
+
+	if (step > 0)
+		room = pmd_addr_end(addr, vma->vm_end) - addr;
+	else
+		room = addr + PAGE_SIZE - max(addr & PMD_MASK, vma->vm_start);
+	npages = min_t(unsigned long, npages, room >> PAGE_SHIFT);
+
+	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, addr, &vmf->ptl);
+	for (n = 1; n < npages; n++)
+		if (!is_device_exclusive_pte(vmf->pte[n * step]))
+			break;
+	pte_unmap_unlock(vmf->pte, vmf->ptl);
+	return n;
+}
+
+/* The lowest address of the window */
+static unsigned long window_start(struct vm_fault *vmf, struct window *window)
+{
+	if (window->step > 0)
+		return vmf->address;
+	return vmf->address - (window->npages - 1) * PAGE_SIZE;
+}
+
+/*
+ * Restore the entry of the fault, and as many neighbours as have been announced,
+ * up to the first that is not to be had. @page is that of the fault, and locked.
+ * Returns how many are back; 0 if the entry of the fault has changed.
+ */
+static int restore_window(struct vm_fault *vmf, struct page *page,
+			  struct window *window)
+{
+	struct page *locked = compound_head(page);
+	struct vm_area_struct *vma = vmf->vma;
+	unsigned long addr = vmf->address;
+	bool writable;
+	pte_t *ptep;
+	int n = 0;
+
+	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, addr, &vmf->ptl);
+	ptep = vmf->pte;
+	if (!pte_same(*ptep, vmf->orig_pte))
+		goto unlock;
+
+	writable = vmf->flags & FAULT_FLAG_WRITE || !soft_dirty_lost(*ptep);
+	set_present_pte(vma, addr, ptep,
+			pte_mkyoung(present_pte(vma, page, *ptep, writable)));
+	while (++n < window->npages) {
+		ptep += window->step;
+		addr += window->step * PAGE_SIZE;
+		page = exclusive_page(*ptep);
+		if (!page || !try_restore(vma, addr, ptep, page, locked))
+			break;
+	}
+unlock:
+	pte_unmap_unlock(vmf->pte, vmf->ptl);
+	return n;
 }
 
 /**
@@ -221,6 +409,10 @@ static struct page *get_fault_page(struct vm_fault *vmf)
  * writable even if soft-dirty tracking had kept it read-only, since this is the
  * write that was to be seen.
  *
+ * If the fault goes on with a scan of exclusive memory, its next pages come back
+ * with it, old, as long as they are in the same VMA and under the same page-table
+ * page, and nobody has them locked.
+ *
  * Context: mmap_lock is held for reading, and dropped as by
  * lock_page_or_retry() when VM_FAULT_RETRY is returned. No page-table lock.
  * Return: 0, also when the entry has changed meanwhile and the access has to be
@@ -230,6 +422,8 @@ vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct mmu_notifier_range range;
+	struct window window;
+	unsigned long start;
 	struct page *page;
 
 	page = get_fault_page(vmf);
@@ -240,26 +434,55 @@ vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
 		return VM_FAULT_RETRY;
 	}
 
+	find_scan(vmf, &window);
+	if (window.npages > 1)
+		window.npages = look_ahead(vmf, window.step, window.npages);
+	start = window_start(vmf, &window);
 	mmu_notifier_range_init(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
-				vma->vm_mm, vmf->address,
-				vmf->address + PAGE_SIZE);
+				vma->vm_mm, start,
+				start + window.npages * PAGE_SIZE);
 	mmu_notifier_invalidate_range_start(&range);
-	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, vmf->address,
-				       &vmf->ptl);
-	if (pte_same(*vmf->pte, vmf->orig_pte)) {
-		bool writable = vmf->flags & FAULT_FLAG_WRITE ||
-				!soft_dirty_lost(vmf->orig_pte);
-		pte_t pte = present_pte(vma, vmf->orig_pte, writable);
-
-		set_present_pte(vma, vmf->address, vmf->pte, pte_mkyoung(pte));
-	}
-	pte_unmap_unlock(vmf->pte, vmf->ptl);
+	window.npages = restore_window(vmf, page, &window);
 	mmu_notifier_invalidate_range_end(&range);
 
+	BUILD_BUG_ON(MAX_WINDOW > SCAN_NPAGES || SCAN_DOWN >= PAGE_SIZE);
+	if (window.npages) {
+		start = window_start(vmf, &window);
+		current->device_exclusive_scan = start | window.where |
+						 window.npages;
+		count_vm_event(DEVICE_EXCLUSIVE_FAULT);
+		count_vm_events(DEVICE_EXCLUSIVE_AHEAD, window.npages - 1);
+		trace_device_exclusive_break(vma->vm_mm, start, window.npages);
+	}
 	unlock_page(page);
 	put_page(page);
 	return 0;
 }
+
+#ifdef CONFIG_DEBUG_FS
+static int window_get(void *data, u64 *val)
+{
+	*val = device_exclusive_window;
+	return 0;
+}
+
+static int window_set(void *data, u64 val)
+{
+	if (val < 1 || val > MAX_WINDOW)
+		return -EINVAL;
+	WRITE_ONCE(device_exclusive_window, val);
+	return 0;
+}
+DEFINE_DEBUGFS_ATTRIBUTE(window_fops, window_get, window_set, "%llu\n");
+
+static int __init window_debugfs(void)
+{
+	debugfs_create_file_unsafe("device_exclusive_window", 0644, NULL, NULL,
+				   &window_fops);
+	return 0;
+}
+late_initcall(window_debugfs);
+#endif
 
 /* Can this VMA have memory that may become exclusive? */
 static int check_vma(struct vm_area_struct *vma)
@@ -278,20 +501,23 @@ static int check_vma(struct vm_area_struct *vma)
 	return 0;
 }
 
-/*
- * The page that @pte lets the CPU write, or would let it write if no device had
- * the page. NULL: it takes a write fault first. Page-table lock held.
- */
-static struct page *writable_page(struct vm_area_struct *vma,
-				  unsigned long addr, pte_t pte)
+/* Does @pte let the CPU write, or would it if no device had the page? */
+static inline bool is_writable(pte_t pte)
 {
-	if (pte_present(pte)) {
-		if (!pte_write(pte) || pte_protnone(pte))
-			return NULL;
-	} else if (pte_swp_uffd_wp(pte)) {
+	if (pte_present(pte))
+		return pte_write(pte) && !pte_protnone(pte);
+	return is_device_exclusive_pte(pte) && !pte_swp_uffd_wp(pte);
+}
+
+/*
+ * Its page. NULL: it takes a write fault first. Page-table lock held. The VMA is
+ * one that check_vma() accepts: what is writable there is a normal page.
+ */
+static inline struct page *writable_page(pte_t pte)
+{
+	if (!is_writable(pte))
 		return NULL;
-	}
-	return vm_mapped_page(vma, addr, pte);
+	return pte_present(pte) ? pte_page(pte) : exclusive_page(pte);
 }
 
 /*
@@ -371,7 +597,7 @@ static unsigned long skip_writable(struct vm_area_struct *vma, pmd_t *pmd,
 
 	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE)
-		if (!writable_page(vma, addr, *ptep))
+		if (!is_writable(*ptep))
 			break;
 	pte_unmap_unlock(start_pte, ptl);
 	return addr;
@@ -422,7 +648,7 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 	pte_t *ptep;
 
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	page = writable_page(vma, addr, *ptep);
+	page = writable_page(*ptep);
 	if (page)
 		get_page(page);
 	pte_unmap_unlock(ptep, ptl);
@@ -435,6 +661,21 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 }
 
 /*
+ * What set_page_dirty() does for anonymous memory, without the call: nobody but
+ * the swap cache wants to know. The page is locked, so it can neither get into
+ * that nor out of it.
+ */
+static void dirty_anon_page(struct page *page)
+{
+	if (PageDirty(page))
+		return;
+	if (PageSwapCache(page))
+		set_page_dirty(page);
+	else
+		SetPageDirty(page);
+}
+
+/*
  * Replace the mapping, or take over the entry of another owner who has been
  * told by now. @page is locked, and so is the page table. Returns whether a TLB
  * may still have the mapping.
@@ -442,19 +683,21 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 static bool make_entry(struct vm_area_struct *vma, unsigned long addr,
 		       pte_t *ptep, struct page *page)
 {
-	swp_entry_t entry = make_device_exclusive_entry(page_to_pfn(page));
 	bool present = pte_present(*ptep);
+	pte_t entry = *ptep;
+	swp_entry_t new;
 
-	if (present)
+	if (present) {
 		ptep_get_and_clear(vma->vm_mm, addr, ptep);
-
+		new = make_device_exclusive_entry(page_to_pfn(page));
+		entry = swp_entry_to_pte(new);
+	}
 	/*
 	 * No CPU will notice what the device writes, so take it for written:
 	 * for reclaim, for MADV_FREE, and for soft-dirty tracking.
 	 */
-	set_page_dirty(page);
-	set_pte_at(vma->vm_mm, addr, ptep,
-		   pte_swp_mksoft_dirty(swp_entry_to_pte(entry)));
+	dirty_anon_page(page);
+	set_pte_at(vma->vm_mm, addr, ptep, pte_swp_mksoft_dirty(entry));
 	return present;
 }
 
@@ -464,22 +707,29 @@ static bool make_entry(struct vm_area_struct *vma, unsigned long addr,
  * would not hear of a CPU that writes through another mapping. Another write
  * fault would not change what is found here.
  */
-static bool only_mapping(struct page *page)
+static bool only_mapping(struct page *page, struct page *head)
 {
-	return PageAnon(page) && !PageKsm(page) && page_mapcount(page) == 1;
+	unsigned long mapping = (unsigned long)head->mapping;
+
+	/* Anonymous, and not KSM's */
+	if ((mapping & PAGE_MAPPING_FLAGS) != PAGE_MAPPING_ANON)
+		return false;
+	if (PageHead(head) && compound_mapcount(head))
+		return false;
+	/* Which begins at -1. Without a PMD mapping it is all there is. */
+	return !atomic_read(&page->_mapcount);
 }
 
 /*
- * Get @page locked, unless the lock of its huge page, *@locked, is held
+ * Get @page locked by its @head, unless that is *@locked, whose lock is held
  * already. On failure nothing is locked that was not before.
  */
-static int trylock_exclusive(struct page *page, struct page **locked)
+static int trylock_exclusive(struct page *page, struct page *head,
+			     struct page **locked)
 {
-	struct page *head = compound_head(page);
-
 	if (head != *locked && !trylock_page(head))
 		return -EBUSY;
-	if (!only_mapping(page)) {
+	if (!only_mapping(page, head)) {
 		if (head != *locked)
 			unlock_page(head);
 		return -EOPNOTSUPP;
@@ -512,14 +762,16 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
 	arch_enter_lazy_mmu_mode();
 	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE) {
-		struct page *page = writable_page(vma, addr, *ptep);
+		struct page *page = writable_page(*ptep), *head;
 
 		if (!page || (!n && page != first))
 			break;
-		err = trylock_exclusive(page, &locked);
+		head = compound_head(page);
+		err = trylock_exclusive(page, head, &locked);
 		if (err)
 			break;
-		get_page(page);
+		/* A get_page() that knows the head */
+		page_ref_inc(head);
 		pages[n++] = page;
 		flush |= make_entry(vma, addr, ptep, page);
 	}
@@ -555,10 +807,44 @@ static int make_range(struct vm_area_struct *vma, unsigned long start,
 	n = make_entries(vma, pmd, start, end, first, pages);
 	mmu_notifier_invalidate_range_end(&range);
 
-	if (n <= 0)
+	if (n > 0)
+		count_vm_events(DEVICE_EXCLUSIVE_MAKE, n);
+	else
 		unlock_page(first);
 	put_page(first);
 	return n;
+}
+
+/* Does what make_device_exclusive_range() says. */
+static int make_leading_pages(struct mm_struct *mm, unsigned long start,
+			      unsigned long end, struct page **pages,
+			      void *owner)
+{
+	struct vm_area_struct *vma;
+	unsigned long stop;
+	int ret;
+
+	if (!owner || start >= end || !PAGE_ALIGNED(start | end))
+		return -EINVAL;
+
+	vma = find_vma(mm, start);
+	if (!vma || start < vma->vm_start)
+		return -EFAULT;
+	ret = check_vma(vma);
+	if (ret)
+		return ret;
+	end = pmd_addr_end(start, min(end, vma->vm_end));
+
+	do {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+		stop = end;
+		ret = fault_in_range(vma, start, &stop);
+		if (!ret)
+			ret = make_range(vma, start, stop, pages, owner);
+	} while (!ret);
+	return ret;
 }
 
 /**
@@ -640,31 +926,16 @@ int make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
 				unsigned long end, struct page **pages,
 				void *owner)
 {
-	struct vm_area_struct *vma;
-	unsigned long stop;
 	int ret;
 
 	mmap_assert_locked(mm);
-	if (!owner || start >= end || !PAGE_ALIGNED(start | end))
-		return -EINVAL;
-
-	vma = find_vma(mm, start);
-	if (!vma || start < vma->vm_start)
-		return -EFAULT;
-	ret = check_vma(vma);
-	if (ret)
-		return ret;
-	end = pmd_addr_end(start, min(end, vma->vm_end));
-
-	do {
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		cond_resched();
-		stop = end;
-		ret = fault_in_range(vma, start, &stop);
-		if (!ret)
-			ret = make_range(vma, start, stop, pages, owner);
-	} while (!ret);
+	ret = make_leading_pages(mm, start, end, pages, owner);
+	if (ret < 0) {
+		count_vm_event(DEVICE_EXCLUSIVE_REFUSED);
+		trace_device_exclusive_refused(mm, start, end, ret, owner);
+	} else {
+		trace_device_exclusive_make(mm, start, end, ret, owner);
+	}
 	return ret;
 }
 EXPORT_SYMBOL_GPL(make_device_exclusive_range);
@@ -682,22 +953,25 @@ EXPORT_SYMBOL_GPL(make_device_exclusive_range);
  */
 void put_device_exclusive_range(struct page **pages, int npages)
 {
-	int i = 0, next;
+	struct page *head;
+	int i, n;
 
-	while (i < npages) {
-		struct page *head = compound_head(pages[i]);
-
+	for (i = 0; i < npages; i += n) {
+		head = compound_head(pages[i]);
+		n = 1;
 		/*
 		 * A huge page was locked once for all neighbours. Until the
 		 * last reference is dropped it cannot be split, and they are
 		 * known by their head.
 		 */
-		for (next = i + 1; next < npages; next++)
-			if (compound_head(pages[next]) != head)
-				break;
+		if (PageHead(head))
+			while (i + n < npages &&
+			       compound_head(pages[i + n]) == head)
+				n++;
 		unlock_page(head);
-		while (i < next)
-			put_page(pages[i++]);
+		/* A put_page() for each; it is no device memory. */
+		if (page_ref_sub_and_test(head, n))
+			__put_page(head);
 	}
 }
 EXPORT_SYMBOL_GPL(put_device_exclusive_range);

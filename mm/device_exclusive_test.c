@@ -7,6 +7,7 @@
  * device is the test itself, which writes to the pages it was given.
  */
 #include <kunit/test.h>
+#include <linux/delay.h>
 #include <linux/device_exclusive.h>
 #include <linux/highmem.h>
 #include <linux/hugetlb.h>
@@ -14,11 +15,16 @@
 #include <linux/mm.h>
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
+#include <linux/oom.h>
 #include <linux/pagemap.h>
+#include <linux/rmap.h>
 #include <linux/sched/mm.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
+#include <linux/vmstat.h>
+#include <linux/workqueue.h>
+#include <trace/events/device_exclusive.h>
 
 #include "internal.h"
 
@@ -38,6 +44,12 @@ struct fixture {
 	unsigned long start, end;
 	/* and of all others */
 	int other_events;
+	int other_owners;
+	/* What it says when it is asked whether a page has been used */
+	bool young;
+	/* What happens when a device is told, before the memory is restored */
+	void (*when_told)(struct fixture *f);
+	bool locked;
 };
 
 static int owner_a, owner_b;
@@ -49,17 +61,27 @@ static int note_event(struct mmu_notifier *mn,
 
 	if (range->event != MMU_NOTIFY_EXCLUSIVE) {
 		f->other_events++;
+		f->other_owners += !!range->owner;
 		return 0;
 	}
 	f->events++;
 	f->owner = range->owner;
 	f->start = range->start;
 	f->end = range->end;
+	if (f->when_told)
+		f->when_told(f);
 	return 0;
+}
+
+static int note_young(struct mmu_notifier *mn, struct mm_struct *mm,
+		      unsigned long start, unsigned long end)
+{
+	return container_of(mn, struct fixture, mn)->young;
 }
 
 static const struct mmu_notifier_ops note_ops = {
 	.invalidate_range_start = note_event,
+	.clear_flush_young = note_young,
 };
 
 static struct mm_struct *mm_create(void)
@@ -449,6 +471,33 @@ static void takeover_tells_the_other_and_restores_nothing(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, f->pages[0], page);
 }
 
+static void takeover_of_a_write_protected_page_is_a_fault(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
+		return;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	pte = pte_swp_mkuffd_wp(read_pte(f, f->addr));
+	write_entry(f, f->addr, pte);
+	f->events = 0;
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_b), 1);
+	/* one that restores the page, and one that makes it exclusive */
+	KUNIT_EXPECT_EQ(test, f->events, 2);
+}
+
+static void page_that_was_only_read_is_faulted_in(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, cpu_read(f->addr + PAGE_SIZE), (u64)0);
+	KUNIT_EXPECT_FALSE(test, pte_write(read_pte(f, f->addr + PAGE_SIZE)));
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a),
+			NPAGES);
+}
+
 static void count_ends_at_a_page_that_is_locked(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -621,6 +670,798 @@ static void call_ends_at_the_page_table_page(struct kunit *test)
 					   &owner_a), 2);
 }
 
+/*
+ * Drivers that track the writes to a file's pages have the PTEs of shared
+ * mappings write-protected and cleaned. Put an entry there to be met.
+ */
+static void dirty_tracking_leaves_an_entry_alone(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct address_space *mapping;
+	unsigned long addr, bitmap = 0;
+	pgoff_t first = 0, last = 0;
+	pte_t present, entry;
+
+	addr = map(PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (IS_ERR_VALUE(addr)) {
+		kunit_info(test, "no shared memory to be had\n");
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, cpu_write(addr, 1), 0);
+	mapping = find_vma(f->mm, addr)->vm_file->f_mapping;
+	present = read_pte(f, addr);
+	entry = swp_entry_to_pte(make_device_exclusive_entry(pte_pfn(present)));
+	entry = pte_swp_mksoft_dirty(entry);
+	write_entry(f, addr, entry);
+
+	KUNIT_EXPECT_EQ(test, wp_shared_mapping_range(mapping, 0, 1), 0UL);
+	KUNIT_EXPECT_EQ(test, 0UL,
+			clean_record_shared_mapping_range(mapping, 0, 1, 0,
+							  &bitmap, &first,
+							  &last));
+	KUNIT_EXPECT_EQ(test, pte_val(read_pte(f, addr)), pte_val(entry));
+	KUNIT_EXPECT_EQ(test, bitmap, 0UL);
+	write_entry(f, addr, present);
+}
+
+/* Restore the entry at @addr as a walker of page tables does. */
+static struct page *walker_restore(struct fixture *f, unsigned long addr)
+{
+	struct vm_area_struct *vma;
+	struct page *busy;
+	spinlock_t *ptl;
+	pte_t *ptep;
+
+	mmap_read_lock(f->mm);
+	vma = find_vma(f->mm, addr);
+	ptep = pte_offset_map_lock(f->mm, mm_find_pmd(f->mm, addr), addr, &ptl);
+	busy = device_exclusive_restore(vma, addr, ptep);
+	pte_unmap_unlock(ptep, ptl);
+	mmap_read_unlock(f->mm);
+	return busy;
+}
+
+#ifdef CONFIG_VM_EVENT_COUNTERS
+
+static void vmstat_counts_each_kind(struct kunit *test)
+{
+	static unsigned long old[NR_VM_EVENT_ITEMS], new[NR_VM_EVENT_ITEMS];
+	struct fixture *f = test->priv;
+
+	all_vm_events(old);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 5, &owner_a), 5);
+	cpu_read(f->addr);
+	cpu_write(f->addr + 2 * PAGE_SIZE, 1);
+	KUNIT_EXPECT_TRUE(test, !walker_restore(f, f->addr + 4 * PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, NULL), -EINVAL);
+	all_vm_events(new);
+
+	KUNIT_EXPECT_EQ(test, new[DEVICE_EXCLUSIVE_MAKE],
+			old[DEVICE_EXCLUSIVE_MAKE] + 5);
+	KUNIT_EXPECT_EQ(test, new[DEVICE_EXCLUSIVE_FAULT],
+			old[DEVICE_EXCLUSIVE_FAULT] + 2);
+	KUNIT_EXPECT_EQ(test, new[DEVICE_EXCLUSIVE_RESTORE],
+			old[DEVICE_EXCLUSIVE_RESTORE] + 1);
+	KUNIT_EXPECT_EQ(test, new[DEVICE_EXCLUSIVE_REFUSED],
+			old[DEVICE_EXCLUSIVE_REFUSED] + 1);
+}
+
+#else
+
+static void vmstat_counts_each_kind(struct kunit *test)
+{
+	kunit_info(test, "this kernel does not count\n");
+}
+
+#endif /* CONFIG_VM_EVENT_COUNTERS */
+
+#ifdef CONFIG_TRACEPOINTS
+
+/* What a trace event has said last */
+struct traced {
+	struct mm_struct *mm;
+	unsigned long start, end;
+	int npages;
+	int error;
+	void *owner;
+};
+
+static void trace_make(void *data, struct mm_struct *mm, unsigned long start,
+		       unsigned long end, int npages, void *owner)
+{
+	*(struct traced *)data = (struct traced){
+		.mm = mm, .start = start, .end = end,
+		.npages = npages, .owner = owner,
+	};
+}
+
+static void trace_refused(void *data, struct mm_struct *mm,
+			  unsigned long start, unsigned long end, int error,
+			  void *owner)
+{
+	*(struct traced *)data = (struct traced){
+		.mm = mm, .start = start, .end = end,
+		.error = error, .owner = owner,
+	};
+}
+
+static void trace_back(void *data, struct mm_struct *mm, unsigned long start,
+		       int npages)
+{
+	*(struct traced *)data = (struct traced){
+		.mm = mm, .start = start, .npages = npages,
+	};
+}
+
+static void trace_events_say_what_happens(struct kunit *test)
+{
+	struct traced make_seen = {}, refused = {}, broken = {}, restored = {};
+	struct fixture *f = test->priv;
+	unsigned long end = f->addr + 5 * PAGE_SIZE;
+
+	vm_munmap(f->addr + 3 * PAGE_SIZE, PAGE_SIZE);
+	register_trace_device_exclusive_make(trace_make, &make_seen);
+	register_trace_device_exclusive_refused(trace_refused, &refused);
+	register_trace_device_exclusive_break(trace_back, &broken);
+	register_trace_device_exclusive_restore(trace_back, &restored);
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 5, &owner_a), 3);
+	cpu_read(f->addr + PAGE_SIZE);
+	walker_restore(f, f->addr + 2 * PAGE_SIZE);
+	make(f, 0, 1, &owner_b);
+
+	unregister_trace_device_exclusive_make(trace_make, &make_seen);
+	unregister_trace_device_exclusive_refused(trace_refused, &refused);
+	unregister_trace_device_exclusive_break(trace_back, &broken);
+	unregister_trace_device_exclusive_restore(trace_back, &restored);
+	tracepoint_synchronize_unregister();
+
+	KUNIT_EXPECT_PTR_EQ(test, make_seen.mm, f->mm);
+	KUNIT_EXPECT_EQ(test, make_seen.start, f->addr);
+	KUNIT_EXPECT_EQ(test, make_seen.end, end);
+	KUNIT_EXPECT_EQ(test, make_seen.npages, 3);
+	KUNIT_EXPECT_PTR_EQ(test, make_seen.owner, (void *)&owner_a);
+
+	KUNIT_EXPECT_EQ(test, refused.start, 0UL);
+	KUNIT_EXPECT_EQ(test, refused.end, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, refused.error, -EFAULT);
+	KUNIT_EXPECT_PTR_EQ(test, refused.owner, (void *)&owner_b);
+
+	KUNIT_EXPECT_EQ(test, broken.start, f->addr + PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, broken.npages, 1);
+	KUNIT_EXPECT_EQ(test, restored.start, f->addr + 2 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, restored.npages, 1);
+}
+
+#else
+
+static void trace_events_say_what_happens(struct kunit *test)
+{
+	kunit_info(test, "this kernel does not trace\n");
+}
+
+#endif /* CONFIG_TRACEPOINTS */
+
+struct late_unlock {
+	struct delayed_work work;
+	struct page *page;
+};
+
+static void unlock_late(struct work_struct *work)
+{
+	struct late_unlock *late;
+
+	late = container_of(to_delayed_work(work), struct late_unlock, work);
+	unlock_page(late->page);
+}
+
+static void make_waits_for_the_lock_of_the_first_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct late_unlock late;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	late.page = f->pages[0];
+	lock_page(late.page);
+	INIT_DELAYED_WORK_ONSTACK(&late.work, unlock_late);
+	schedule_delayed_work(&late.work, HZ / 10);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	flush_delayed_work(&late.work);
+	destroy_delayed_work_on_stack(&late.work);
+}
+
+static void restore_asks_the_vma_of_today(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct vm_area_struct *vma;
+	pte_t pte;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	mmap_write_lock(f->mm);
+	vma = find_vma(f->mm, f->addr);
+	vma->vm_flags &= ~VM_WRITE;
+	vma_set_page_prot(vma);
+	mmap_write_unlock(f->mm);
+
+	cpu_read(f->addr);
+	pte = read_pte(f, f->addr);
+	KUNIT_EXPECT_TRUE(test, pte_present(pte));
+	KUNIT_EXPECT_FALSE(test, pte_write(pte));
+	/* Dirty and read-only would mean that copy-on-write has been done. */
+	KUNIT_EXPECT_FALSE(test, pte_dirty(pte));
+}
+
+static void other_events_have_no_owner(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 2, &owner_a), 2);
+	mmap_read_lock(f->mm);
+	zap_page_range(find_vma(f->mm, f->addr), f->addr, PAGE_SIZE);
+	mmap_read_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, vm_munmap(f->addr, 2 * PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, f->other_events, 2);
+	KUNIT_EXPECT_EQ(test, f->other_owners, 0);
+}
+
+/* The way of reclaim, which must not look for a young bit in the entry */
+static void page_referenced_asks_the_device(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long vm_flags;
+	pte_t pte;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	pte = read_pte(f, f->addr);
+	KUNIT_EXPECT_EQ(test, 0,
+			page_referenced(f->pages[0], 1, NULL, &vm_flags));
+	f->young = true;
+	KUNIT_EXPECT_EQ(test, 1,
+			page_referenced(f->pages[0], 1, NULL, &vm_flags));
+	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, f->addr), pte));
+	put_device_exclusive_range(f->pages, 1);
+}
+
+static void end_of_migration_leaves_the_entry(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		return;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	page = f->pages[0];
+	pte = read_pte(f, f->addr);
+	remove_migration_ptes(page, page, false);
+	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, f->addr), pte));
+	KUNIT_EXPECT_EQ(test, page_mapcount(page), 1);
+	put_device_exclusive_range(f->pages, 1);
+}
+
+/* What KVM and VFIO use to find memory that has no struct page */
+static void follow_pte_finds_nothing(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	spinlock_t *ptl;
+	pte_t *ptep;
+	int err;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	mmap_read_lock(f->mm);
+	err = follow_pte(f->mm, f->addr, &ptep, &ptl);
+	if (!err)
+		pte_unmap_unlock(ptep, ptl);
+	mmap_read_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, err, -EINVAL);
+}
+
+/* An error is about the first page. There is nothing in the array then. */
+static void error_leaves_the_array_alone(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *nobody = (struct page *)&owner_a;
+	int i;
+
+	for (i = 0; i < NPAGES; i++)
+		f->pages[i] = nobody;
+	vm_munmap(f->addr, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, NPAGES, &owner_a), -EFAULT);
+	for (i = 0; i < NPAGES; i++)
+		KUNIT_EXPECT_PTR_EQ(test, f->pages[i], nobody);
+}
+
+/* The VMA that @f->addr is in has these flags from now on. */
+static void change_vma_flags(struct fixture *f, unsigned long set,
+			     unsigned long clear)
+{
+	struct vm_area_struct *vma;
+
+	mmap_write_lock(f->mm);
+	vma = find_vma(f->mm, f->addr);
+	vma->vm_flags = (vma->vm_flags & ~clear) | set;
+	mmap_write_unlock(f->mm);
+}
+
+static void takeover_wants_a_vma_that_is_writable_now(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	change_vma_flags(f, 0, VM_WRITE);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_b), -EFAULT);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, f->addr));
+	change_vma_flags(f, VM_WRITE, 0);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_b), 1);
+}
+
+static void takeover_wants_an_entry_without_uffd_wp(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
+		return;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 2, &owner_a), 2);
+	change_vma_flags(f, VM_UFFD_WP, 0);
+	pte = read_pte(f, f->addr + PAGE_SIZE);
+	write_entry(f, f->addr + PAGE_SIZE, pte_swp_mkuffd_wp(pte));
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 2, &owner_b), 1);
+	KUNIT_EXPECT_EQ(test, -EFAULT,
+			make_and_put(f, f->addr + PAGE_SIZE, 1, &owner_b));
+	change_vma_flags(f, 0, VM_UFFD_WP);
+}
+
+/* The OOM reaper may not sleep, whoever has the pages locked. */
+static void oom_reaper_takes_pages_that_are_locked(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+	int n;
+
+	n = make(f, f->addr, NPAGES, &owner_a);
+	KUNIT_EXPECT_EQ(test, n, NPAGES);
+	page = f->pages[0];
+	get_page(page);
+	mmap_read_lock(f->mm);
+	KUNIT_EXPECT_TRUE(test, __oom_reap_task_mm(f->mm));
+	mmap_read_unlock(f->mm);
+	KUNIT_EXPECT_TRUE(test, pte_none(read_pte(f, f->addr)));
+	KUNIT_EXPECT_EQ(test, anon_rss(f), 0L);
+	KUNIT_EXPECT_TRUE(test, PageLocked(page));
+	put_device_exclusive_range(f->pages, n);
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, page_count(page), 1);
+	put_page(page);
+}
+
+/* Touch @f->addr as another thread of the program would. */
+static int touch_thread(void *data)
+{
+	struct fixture *f = data;
+
+	kthread_use_mm(f->mm);
+	cpu_read(f->addr);
+	kthread_unuse_mm(f->mm);
+	return 0;
+}
+
+/*
+ * Somebody who waits for a driver to unlock the page must not rely on the entry
+ * for the page to stay: it can be zapped any time.
+ */
+static void fault_waits_with_a_reference(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct task_struct *thread;
+	int count, tries = 0;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	lru_add_drain_all();
+	count = page_count(f->pages[0]);
+	thread = kthread_create(touch_thread, f, "touch");
+	if (!IS_ERR(thread)) {
+		get_task_struct(thread);
+		wake_up_process(thread);
+		while (page_count(f->pages[0]) == count && tries++ < 1000)
+			msleep(20);
+		KUNIT_EXPECT_EQ(test, page_count(f->pages[0]), count + 1);
+	}
+	put_device_exclusive_range(f->pages, 1);
+	if (!IS_ERR(thread)) {
+		kthread_stop(thread);
+		put_task_struct(thread);
+	}
+	KUNIT_EXPECT_FALSE(test, IS_ERR(thread));
+	KUNIT_EXPECT_FALSE(test, is_exclusive(f, f->addr));
+}
+
+static unsigned long page_addr(struct fixture *f, int i)
+{
+	return f->addr + i * PAGE_SIZE;
+}
+
+/* Read some pages, one after the other. Returns the length of the last event. */
+static int scan(struct fixture *f, int first, int last)
+{
+	int i, step = first < last ? 1 : -1;
+
+	for (i = first; i != last + step; i += step)
+		cpu_read(page_addr(f, i));
+	return (f->end - f->start) >> PAGE_SHIFT;
+}
+
+/* As many pages as a page-table page maps, exclusive, in place of the few */
+static void make_many(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr;
+
+	addr = vm_mmap(NULL, 0, 2 * PMD_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	f->addr = ALIGN(addr, PMD_SIZE);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NHUGE, &owner_a),
+			(int)NHUGE);
+	f->events = 0;
+}
+
+/* Read all of them upwards or downwards; each event is as long as it has to be. */
+static void expect_growing_window(struct kunit *test, bool down)
+{
+	struct fixture *f = test->priv;
+	int i, events, window = 1, done = 0;
+
+	for (i = 0; i < NHUGE; i++) {
+		int page = down ? NHUGE - 1 - i : i;
+
+		events = f->events;
+		KUNIT_EXPECT_EQ(test, cpu_read(page_addr(f, page)), (u64)0);
+		if (f->events == events)
+			continue;
+		KUNIT_EXPECT_EQ(test, i, done);
+		window = min_t(int, window, NHUGE - done);
+		KUNIT_EXPECT_EQ(test, f->end - f->start, window * PAGE_SIZE);
+		KUNIT_EXPECT_EQ(test, down ? f->end - PAGE_SIZE : f->start,
+				page_addr(f, page));
+		done += window;
+		/* 1, 1, 2, 4 and so on */
+		if (i)
+			window = min_t(int, 2 * window, device_exclusive_window);
+	}
+	KUNIT_EXPECT_EQ(test, done, (int)NHUGE);
+}
+
+static void window_of_a_scan_doubles(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_many(test);
+	expect_growing_window(test, false);
+	KUNIT_EXPECT_LE(test, f->events, 12);
+}
+
+static void scan_may_go_downwards(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_many(test);
+	expect_growing_window(test, true);
+	KUNIT_EXPECT_LE(test, f->events, 12);
+}
+
+static void scan_of_a_huge_page_is_a_scan(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr = map_huge(f);
+
+	if (!addr) {
+		kunit_info(test, "no huge page to be had\n");
+		return;
+	}
+	f->addr = addr;
+	KUNIT_EXPECT_EQ(test, make_and_put(f, addr, NHUGE, &owner_a),
+			(int)NHUGE);
+	f->events = 0;
+	scan(f, 0, NHUGE - 1);
+	KUNIT_EXPECT_LE(test, f->events, 12);
+	KUNIT_EXPECT_FALSE(test, PageLocked(f->pages[0]));
+}
+
+static void touch_at_random_restores_one_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	int i;
+
+	make_many(test);
+	for (i = 0; i < NHUGE; i++) {
+		cpu_read(page_addr(f, i * 37 % NHUGE));
+		KUNIT_EXPECT_EQ(test, f->events, i + 1);
+		KUNIT_EXPECT_EQ(test, f->end - f->start, PAGE_SIZE);
+	}
+}
+
+static void window_is_capped(struct kunit *test)
+{
+	unsigned int window = device_exclusive_window;
+
+	device_exclusive_window = 4;
+	make_many(test);
+	expect_growing_window(test, false);
+	device_exclusive_window = window;
+}
+
+static void window_of_one_page_is_no_window(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned int window = device_exclusive_window;
+
+	device_exclusive_window = 1;
+	make_many(test);
+	KUNIT_EXPECT_EQ(test, scan(f, 0, NHUGE - 1), 1);
+	KUNIT_EXPECT_EQ(test, f->events, (int)NHUGE);
+	device_exclusive_window = window;
+}
+
+static void pages_ahead_are_counted_apart(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long *before, *after;
+
+	before = kunit_kzalloc(test, NR_VM_EVENT_ITEMS * sizeof(*before),
+			       GFP_KERNEL);
+	after = kunit_kzalloc(test, NR_VM_EVENT_ITEMS * sizeof(*after),
+			      GFP_KERNEL);
+	if (!before || !after)
+		return;
+	make_many(test);
+	all_vm_events(before);
+	scan(f, 0, NHUGE - 1);
+	all_vm_events(after);
+	KUNIT_EXPECT_EQ(test, after[DEVICE_EXCLUSIVE_FAULT] -
+			before[DEVICE_EXCLUSIVE_FAULT],
+			(unsigned long)f->events);
+	KUNIT_EXPECT_EQ(test, after[DEVICE_EXCLUSIVE_AHEAD] -
+			before[DEVICE_EXCLUSIVE_AHEAD], NHUGE - f->events);
+}
+
+/*
+ * The cases below make all pages exclusive, and read the first ones. The third
+ * read restores the fourth page with the third, unless something is in the way.
+ */
+static void make_all(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a),
+			NPAGES);
+	f->events = 0;
+}
+
+static void pages_ahead_come_back_old(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	make_all(test);
+	KUNIT_EXPECT_EQ(test, scan(f, 0, 2), 2);
+	pte = read_pte(f, page_addr(f, 3));
+	KUNIT_EXPECT_TRUE(test, pte_present(pte));
+	KUNIT_EXPECT_FALSE(test, pte_young(pte));
+	KUNIT_EXPECT_TRUE(test, pte_write(pte));
+	KUNIT_EXPECT_TRUE(test, pte_dirty(pte));
+	KUNIT_EXPECT_FALSE(test, PageLocked(f->pages[3]));
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 4)));
+}
+
+static void pages_ahead_must_have_been_used(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_all(test);
+	scan(f, 0, 2);
+	KUNIT_EXPECT_EQ(test, scan(f, 4, 4), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 5)));
+}
+
+static void pages_that_a_device_took_again_end_the_scan(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_all(test);
+	scan(f, 0, 1);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 2, &owner_a), 2);
+	KUNIT_EXPECT_EQ(test, scan(f, 2, 2), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 3)));
+}
+
+static void scan_does_not_turn_round(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_all(test);
+	KUNIT_EXPECT_EQ(test, scan(f, 2, 5), 2);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, page_addr(f, 2), 2, &owner_a), 2);
+	KUNIT_EXPECT_EQ(test, scan(f, 3, 3), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 2)));
+}
+
+static void locked_page_ahead_is_left(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_all(test);
+	lock_page(f->pages[3]);
+	scan(f, 0, 2);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 3)));
+	KUNIT_EXPECT_TRUE(test, PageLocked(f->pages[3]));
+	unlock_page(f->pages[3]);
+	/* The scan goes on from there when it is free. */
+	KUNIT_EXPECT_EQ(test, scan(f, 3, 3), 2);
+}
+
+static void lock_fourth(struct fixture *f)
+{
+	if (f->start == page_addr(f, 2))
+		f->locked = trylock_page(f->pages[3]);
+}
+
+static void page_ahead_locked_meanwhile_is_left(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_all(test);
+	f->when_told = lock_fourth;
+	KUNIT_EXPECT_EQ(test, scan(f, 0, 2), 2);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 3)));
+	f->when_told = NULL;
+	KUNIT_EXPECT_TRUE(test, f->locked);
+	KUNIT_EXPECT_TRUE(test, PageLocked(f->pages[3]));
+	if (f->locked)
+		unlock_page(f->pages[3]);
+}
+
+/* What the fourth entry is replaced by; a swap entry, say. */
+static pte_t other_entry(void)
+{
+	return swp_entry_to_pte(swp_entry(0, 5));
+}
+
+static void replace_fourth(struct fixture *f)
+{
+	if (f->start == page_addr(f, 2))
+		write_entry(f, page_addr(f, 3), other_entry());
+}
+
+static void page_ahead_replaced_meanwhile_is_left(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t entry;
+
+	make_all(test);
+	entry = read_pte(f, page_addr(f, 3));
+	f->when_told = replace_fourth;
+	KUNIT_EXPECT_EQ(test, scan(f, 0, 2), 2);
+	f->when_told = NULL;
+	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, page_addr(f, 3)),
+					 other_entry()));
+	write_entry(f, page_addr(f, 3), entry);
+}
+
+/* Even if it is a write that restores it */
+static void page_ahead_without_soft_dirty_is_read_only(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
+		return;
+
+	make_all(test);
+	pte = read_pte(f, page_addr(f, 3));
+	write_entry(f, page_addr(f, 3), pte_swp_clear_soft_dirty(pte));
+	scan(f, 0, 1);
+	KUNIT_EXPECT_EQ(test, cpu_write(page_addr(f, 2), 1), 0);
+	pte = read_pte(f, page_addr(f, 3));
+	KUNIT_EXPECT_TRUE(test, pte_present(pte));
+	KUNIT_EXPECT_FALSE(test, pte_write(pte));
+	KUNIT_EXPECT_FALSE(test, pte_dirty(pte));
+	KUNIT_EXPECT_FALSE(test, pte_soft_dirty(pte));
+}
+
+static void page_ahead_with_uffd_wp_is_write_protected(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
+		return;
+
+	make_all(test);
+	pte = read_pte(f, page_addr(f, 3));
+	write_entry(f, page_addr(f, 3), pte_swp_mkuffd_wp(pte));
+	scan(f, 0, 1);
+	KUNIT_EXPECT_EQ(test, cpu_write(page_addr(f, 2), 1), 0);
+	pte = read_pte(f, page_addr(f, 3));
+	KUNIT_EXPECT_TRUE(test, pte_present(pte));
+	KUNIT_EXPECT_TRUE(test, pte_uffd_wp(pte));
+	KUNIT_EXPECT_FALSE(test, pte_write(pte));
+}
+
+/* Map the pages from @i on anew, with flags that make a VMA of their own. */
+static void split_vma_at(struct kunit *test, int i)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr = page_addr(f, i);
+	int n = NPAGES - i;
+
+	KUNIT_EXPECT_EQ(test, addr,
+			vm_mmap(NULL, addr, n * PAGE_SIZE,
+				PROT_READ | PROT_WRITE,
+				MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED |
+				MAP_NORESERVE, 0));
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, i, &owner_a), i);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, addr, n, &owner_a), n);
+}
+
+static void window_ends_where_the_vma_ends(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	split_vma_at(test, 3);
+	KUNIT_EXPECT_EQ(test, scan(f, 0, 2), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 3)));
+	/* and the next VMA has a scan of its own */
+	KUNIT_EXPECT_EQ(test, scan(f, 3, 3), 1);
+}
+
+static void window_ends_where_the_vma_begins(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	split_vma_at(test, 5);
+	KUNIT_EXPECT_EQ(test, scan(f, 7, 5), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 4)));
+	KUNIT_EXPECT_EQ(test, scan(f, 4, 4), 1);
+}
+
+/* Pages on both sides of the border between two page-table pages */
+static void make_across_pmds(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr;
+	int i;
+
+	addr = vm_mmap(NULL, 0, 3 * PMD_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	f->addr = ALIGN(addr, PMD_SIZE) + PMD_SIZE - NPAGES * PAGE_SIZE;
+	for (i = 0; i < 2 * NPAGES; i += NPAGES)
+		KUNIT_EXPECT_EQ(test, make_and_put(f, page_addr(f, i), NPAGES,
+						   &owner_a), NPAGES);
+}
+
+static void window_ends_at_the_page_table_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_across_pmds(test);
+	KUNIT_EXPECT_EQ(test, scan(f, NPAGES - 3, NPAGES - 1), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, NPAGES)));
+	/* but the scan does not */
+	KUNIT_EXPECT_EQ(test, scan(f, NPAGES, NPAGES), 2);
+}
+
+static void window_begins_at_the_page_table_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	make_across_pmds(test);
+	KUNIT_EXPECT_EQ(test, scan(f, NPAGES + 2, NPAGES), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, NPAGES - 1)));
+	KUNIT_EXPECT_EQ(test, scan(f, NPAGES - 1, NPAGES - 1), 2);
+}
+
 static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(make_locks_every_page_and_takes_a_reference),
 	KUNIT_CASE(put_unlocks_and_leaves_the_entries),
@@ -638,6 +1479,8 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(make_of_new_base_pages_sends_nothing_else),
 	KUNIT_CASE(restore_is_announced_without_owner),
 	KUNIT_CASE(takeover_tells_the_other_and_restores_nothing),
+	KUNIT_CASE(takeover_of_a_write_protected_page_is_a_fault),
+	KUNIT_CASE(page_that_was_only_read_is_faulted_in),
 	KUNIT_CASE(count_ends_at_a_page_that_is_locked),
 	KUNIT_CASE(count_ends_where_the_vma_ends),
 	KUNIT_CASE(memory_that_cannot_be_exclusive_is_refused),
@@ -646,6 +1489,40 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(huge_page_stays_whole_and_every_subpage_is_had),
 	KUNIT_CASE(count_ends_where_a_huge_page_comes_up_again),
 	KUNIT_CASE(call_ends_at_the_page_table_page),
+	KUNIT_CASE(dirty_tracking_leaves_an_entry_alone),
+	KUNIT_CASE(vmstat_counts_each_kind),
+	KUNIT_CASE(trace_events_say_what_happens),
+	KUNIT_CASE(make_waits_for_the_lock_of_the_first_page),
+	KUNIT_CASE(restore_asks_the_vma_of_today),
+	KUNIT_CASE(other_events_have_no_owner),
+	KUNIT_CASE(page_referenced_asks_the_device),
+	KUNIT_CASE(end_of_migration_leaves_the_entry),
+	KUNIT_CASE(follow_pte_finds_nothing),
+	KUNIT_CASE(error_leaves_the_array_alone),
+	KUNIT_CASE(takeover_wants_a_vma_that_is_writable_now),
+	KUNIT_CASE(takeover_wants_an_entry_without_uffd_wp),
+	KUNIT_CASE(oom_reaper_takes_pages_that_are_locked),
+	KUNIT_CASE(fault_waits_with_a_reference),
+	KUNIT_CASE(window_of_a_scan_doubles),
+	KUNIT_CASE(scan_may_go_downwards),
+	KUNIT_CASE(scan_of_a_huge_page_is_a_scan),
+	KUNIT_CASE(touch_at_random_restores_one_page),
+	KUNIT_CASE(window_is_capped),
+	KUNIT_CASE(window_of_one_page_is_no_window),
+	KUNIT_CASE(pages_ahead_are_counted_apart),
+	KUNIT_CASE(pages_ahead_come_back_old),
+	KUNIT_CASE(pages_ahead_must_have_been_used),
+	KUNIT_CASE(pages_that_a_device_took_again_end_the_scan),
+	KUNIT_CASE(scan_does_not_turn_round),
+	KUNIT_CASE(locked_page_ahead_is_left),
+	KUNIT_CASE(page_ahead_locked_meanwhile_is_left),
+	KUNIT_CASE(page_ahead_replaced_meanwhile_is_left),
+	KUNIT_CASE(page_ahead_without_soft_dirty_is_read_only),
+	KUNIT_CASE(page_ahead_with_uffd_wp_is_write_protected),
+	KUNIT_CASE(window_ends_where_the_vma_ends),
+	KUNIT_CASE(window_ends_where_the_vma_begins),
+	KUNIT_CASE(window_ends_at_the_page_table_page),
+	KUNIT_CASE(window_begins_at_the_page_table_page),
 	{}
 };
 

@@ -1,0 +1,441 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the page tables that PFNMAP and PFNCLR write for GP100, in
+ * memory and with nothing of the GPU but what it takes to get there: a register
+ * space, a clock, and instance memory.
+ */
+#include "vmm.h"
+
+#include <nvif/ifc00d.h>
+#include <subdev/instmem/priv.h>
+#include <subdev/timer/priv.h>
+
+#include <kunit/test.h>
+#include <linux/dma-mapping.h>
+#include <linux/ktime.h>
+#include <linux/platform_device.h>
+#include <linux/vmalloc.h>
+
+/* What the MMU reads in an entry. */
+#define PTE_VALID	BIT_ULL(0)
+#define PTE_COHERENT	(2ULL << 1)
+#define PTE_VOL		BIT_ULL(3)
+#define PTE_RO		BIT_ULL(6)
+#define PTE_NO_ATOMICS	BIT_ULL(7)
+
+#define V	NVKM_VMM_PFN_V
+#define W	NVKM_VMM_PFN_W
+#define A	NVKM_VMM_PFN_A
+#define VRAM	NVKM_VMM_PFN_VRAM
+#define FLAGS	(V | W | A | VRAM)
+
+#define SMALL	12
+#define LARGE	21
+#define LARGE_SIZE	BIT_ULL(LARGE)
+#define REGISTERS	0x101000
+#define FLUSH		0x100cbc
+
+#define UNMANAGED	BIT_ULL(40)
+#define ADDR		BIT_ULL(32)
+
+struct vmm_test {
+	struct platform_device *pdev;
+	struct nvkm_device device;
+	struct nvkm_timer timer;
+	struct nvkm_instmem imem;
+	struct nvkm_mmu *mmu;
+	struct nvkm_vmm *vmm;
+	struct page *page; /* 2 MiB of them */
+};
+
+struct test_instobj {
+	struct nvkm_instobj base;
+	struct nvkm_instmem *imem;
+	u32 size;
+	u32 *data;
+};
+
+static struct test_instobj *test_instobj(struct nvkm_memory *memory)
+{
+	return container_of(memory, struct test_instobj, base.memory);
+}
+
+static enum nvkm_memory_target test_target(struct nvkm_memory *memory)
+{
+	return NVKM_MEM_TARGET_VRAM;
+}
+
+static u64 test_addr(struct nvkm_memory *memory)
+{
+	return __pa(test_instobj(memory)->data);
+}
+
+static u64 test_size(struct nvkm_memory *memory)
+{
+	return test_instobj(memory)->size;
+}
+
+/* No mapping: everything goes through rd32 and wr32. */
+static void __iomem *test_acquire(struct nvkm_memory *memory)
+{
+	return NULL;
+}
+
+static void test_release(struct nvkm_memory *memory)
+{
+}
+
+static void *test_dtor(struct nvkm_memory *memory)
+{
+	struct test_instobj *iobj = test_instobj(memory);
+
+	nvkm_instobj_dtor(iobj->imem, &iobj->base);
+	kfree(iobj->data);
+	return iobj;
+}
+
+static const struct nvkm_memory_func test_memory = {
+	.dtor = test_dtor,
+	.target = test_target,
+	.addr = test_addr,
+	.size = test_size,
+	.acquire = test_acquire,
+	.release = test_release,
+};
+
+static u32 test_rd32(struct nvkm_memory *memory, u64 offset)
+{
+	return test_instobj(memory)->data[offset / 4];
+}
+
+static void test_wr32(struct nvkm_memory *memory, u64 offset, u32 data)
+{
+	test_instobj(memory)->data[offset / 4] = data;
+}
+
+static const struct nvkm_memory_ptrs test_ptrs = {
+	.rd32 = test_rd32,
+	.wr32 = test_wr32,
+};
+
+static int test_memory_new(struct nvkm_instmem *imem, u32 size, u32 align,
+			   bool zero, struct nvkm_memory **pmemory)
+{
+	struct test_instobj *iobj = kzalloc(sizeof(*iobj), GFP_KERNEL);
+
+	if (!iobj)
+		return -ENOMEM;
+	*pmemory = &iobj->base.memory;
+	nvkm_instobj_ctor(&test_memory, imem, &iobj->base);
+	iobj->base.memory.ptrs = &test_ptrs;
+	iobj->imem = imem;
+	iobj->size = size;
+	iobj->data = kzalloc(size, GFP_KERNEL);
+	return iobj->data ? 0 : -ENOMEM;
+}
+
+static const struct nvkm_instmem_func test_instmem = {
+	.memory_new = test_memory_new,
+	.zero = true,
+};
+
+static u64 test_timer_read(struct nvkm_timer *timer)
+{
+	return ktime_get_ns();
+}
+
+static const struct nvkm_timer_func test_timer = {
+	.read = test_timer_read,
+};
+
+static int vmm_test_init(struct kunit *test)
+{
+	struct gp100_vmm_v0 args = { .fault_replay = 1 };
+	struct vmm_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
+	void *registers = vzalloc(REGISTERS);
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
+	test->priv = t;
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, registers);
+	t->device.pri = (void __iomem *)registers;
+	t->pdev = platform_device_register_simple("nouveau-test",
+						  PLATFORM_DEVID_AUTO, NULL, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(t->pdev));
+	KUNIT_ASSERT_EQ(test, 0, dma_coerce_mask_and_coherent(&t->pdev->dev,
+							      DMA_BIT_MASK(64)));
+	t->device.dev = &t->pdev->dev;
+	/* Flushes find room in the queue, and are done at once. */
+	nvkm_wr32(&t->device, 0x100c80, 0x00ff8000);
+
+	t->timer.func = &test_timer;
+	t->timer.subdev.device = &t->device;
+	t->device.timer = &t->timer;
+	nvkm_instmem_ctor(&test_instmem, &t->device, NVKM_SUBDEV_INSTMEM,
+			  &t->imem);
+	t->device.imem = &t->imem;
+
+	KUNIT_ASSERT_EQ(test, 0, gp100_mmu_new(&t->device, NVKM_SUBDEV_MMU,
+					       &t->mmu));
+	KUNIT_ASSERT_EQ(test, 0, gp100_vmm_new(t->mmu, true, UNMANAGED,
+					       LARGE_SIZE, &args, sizeof(args),
+					       NULL, "test", &t->vmm));
+	t->page = alloc_pages(GFP_KERNEL, LARGE - PAGE_SHIFT);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t->page);
+	return 0;
+}
+
+static void vmm_test_exit(struct kunit *test)
+{
+	struct vmm_test *t = test->priv;
+	struct nvkm_subdev *mmu;
+
+	if (t->vmm)
+		nvkm_vmm_unref(&t->vmm);
+	if (t->mmu) {
+		nvkm_mmu_ptc_dump(t->mmu);
+		mmu = &t->mmu->subdev;
+		nvkm_subdev_del(&mmu);
+		/* Not a page table is left behind. */
+		KUNIT_EXPECT_TRUE(test, list_empty(&t->imem.list));
+	}
+	if (t->page)
+		__free_pages(t->page, LARGE - PAGE_SHIFT);
+	vfree((void __force *)t->device.pri);
+	platform_device_unregister(t->pdev);
+}
+
+static u64 read_pte(struct nvkm_mmu_pt *pt, u32 offset)
+{
+	return nvkm_ro32(pt->memory, pt->base + offset) |
+	       (u64)nvkm_ro32(pt->memory, pt->base + offset + 4) << 32;
+}
+
+/* The table that has the large entries, and points to those of the small ones. */
+static struct nvkm_vmm_pt *pd0(struct vmm_test *t, u64 addr)
+{
+	struct nvkm_vmm_pt *pt = t->vmm->pd;
+
+	pt = pt->pde[addr >> 47 & 3];
+	if (!NVKM_VMM_PDE_INVALID(pt))
+		pt = pt->pde[addr >> 38 & 511];
+	if (!NVKM_VMM_PDE_INVALID(pt))
+		pt = pt->pde[addr >> 29 & 511];
+	return NVKM_VMM_PDE_INVALID(pt) ? NULL : pt;
+}
+
+/* The entry of that size for an address, 0 if there is no table for it. */
+static u64 pte(struct vmm_test *t, u8 shift, u64 addr)
+{
+	struct nvkm_vmm_pt *pt = pd0(t, addr);
+
+	if (!pt)
+		return 0;
+	if (shift == LARGE)
+		return read_pte(pt->pt[0], (addr >> LARGE & 255) * 16);
+	pt = pt->pde[addr >> LARGE & 255];
+	if (NVKM_VMM_PDE_INVALID(pt) || !pt->pt[1])
+		return 0;
+	return read_pte(pt->pt[1], (addr >> SMALL & 511) * 8);
+}
+
+static u64 map(struct kunit *test, u8 shift, u64 addr, u64 flags)
+{
+	struct vmm_test *t = test->priv;
+	u64 pfn = page_to_phys(t->page) | flags;
+
+	mutex_lock(&t->vmm->mutex);
+	KUNIT_EXPECT_EQ(test, 0, nvkm_vmm_pfn_map(t->vmm, shift, addr,
+						  1ULL << shift, &pfn));
+	mutex_unlock(&t->vmm->mutex);
+	return pfn;
+}
+
+static void unmap(struct kunit *test, u64 addr, u64 size)
+{
+	struct vmm_test *t = test->priv;
+
+	mutex_lock(&t->vmm->mutex);
+	KUNIT_EXPECT_EQ(test, 0, nvkm_vmm_pfn_unmap(t->vmm, addr, size));
+	mutex_unlock(&t->vmm->mutex);
+}
+
+/* Returns whether the GPU's TLB has been flushed. */
+static bool no_atomics(struct kunit *test, u64 addr, u64 size)
+{
+	struct vmm_test *t = test->priv;
+
+	nvkm_wr32(&t->device, FLUSH, 0);
+	mutex_lock(&t->vmm->mutex);
+	KUNIT_EXPECT_EQ(test, 0, nvkm_vmm_pfn_no_atomics(t->vmm, addr, size));
+	mutex_unlock(&t->vmm->mutex);
+	return nvkm_rd32(&t->device, FLUSH);
+}
+
+static u64 want(struct vmm_test *t, u64 flags)
+{
+	u64 entry = page_to_phys(t->page) >> 4 | PTE_VALID;
+
+	if (!(flags & V))
+		return 0;
+	if (!(flags & VRAM))
+		entry |= PTE_COHERENT | PTE_VOL;
+	if (!(flags & W))
+		entry |= PTE_RO;
+	if (!(flags & A))
+		entry |= PTE_NO_ATOMICS;
+	return entry;
+}
+
+static void all_flags(struct kunit *test, u8 shift)
+{
+	struct vmm_test *t = test->priv;
+	u64 flags;
+
+	for (flags = 0; flags <= FLAGS; flags++) {
+		if (flags & ~FLAGS)
+			continue;
+		map(test, shift, ADDR, flags);
+		KUNIT_EXPECT_EQ(test, pte(t, shift, ADDR), want(t, flags));
+		nvkm_wr32(&t->device, FLUSH, 0);
+		unmap(test, ADDR, 1ULL << shift);
+		/* The last entry takes its tables with it. */
+		KUNIT_EXPECT_EQ(test, pte(t, shift, ADDR), 0ULL);
+		if (flags & V)
+			KUNIT_EXPECT_NE(test, nvkm_rd32(&t->device, FLUSH), 0U);
+	}
+}
+
+static void small_entries(struct kunit *test)
+{
+	all_flags(test, SMALL);
+}
+
+static void large_entries(struct kunit *test)
+{
+	all_flags(test, LARGE);
+}
+
+static void no_atomics_of(struct kunit *test, u8 shift)
+{
+	struct vmm_test *t = test->priv;
+	u64 flags;
+
+	for (flags = 0; flags <= FLAGS; flags++) {
+		bool lose = (flags & (V | A | VRAM)) == (V | A);
+
+		if (flags & ~FLAGS)
+			continue;
+		map(test, shift, ADDR, flags);
+		KUNIT_EXPECT_EQ(test, no_atomics(test, ADDR, 1ULL << shift),
+				lose);
+		KUNIT_EXPECT_EQ(test, pte(t, shift, ADDR),
+				want(t, lose ? flags & ~A : flags));
+		unmap(test, ADDR, 1ULL << shift);
+	}
+}
+
+static void small_lose_atomics(struct kunit *test)
+{
+	no_atomics_of(test, SMALL);
+}
+
+static void large_lose_atomics(struct kunit *test)
+{
+	no_atomics_of(test, LARGE);
+}
+
+/* Small entries lose them one by one, a large one as a whole. */
+static void lose_atomics_in_part(struct kunit *test)
+{
+	struct vmm_test *t = test->priv;
+	u64 large = ADDR + LARGE_SIZE;
+	int i;
+
+	for (i = 0; i < 4; i++)
+		map(test, SMALL, ADDR + i * PAGE_SIZE, V | W | A);
+	map(test, LARGE, large, V | W | A);
+	no_atomics(test, ADDR + PAGE_SIZE, 2 * PAGE_SIZE);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, pte(t, SMALL, ADDR + i * PAGE_SIZE),
+				want(t, V | W | (i == 0 || i == 3 ? A : 0)));
+	KUNIT_EXPECT_EQ(test, pte(t, LARGE, large), want(t, V | W | A));
+	no_atomics(test, large + PAGE_SIZE, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, pte(t, LARGE, large), want(t, V | W));
+	/* All of it, and what is not mapped between. */
+	map(test, SMALL, ADDR, V | W | A);
+	map(test, SMALL, large + 2 * LARGE_SIZE, V | W | A);
+	KUNIT_EXPECT_TRUE(test, no_atomics(test, 0, UNMANAGED));
+	KUNIT_EXPECT_EQ(test, pte(t, SMALL, ADDR), want(t, V | W));
+	KUNIT_EXPECT_EQ(test, pte(t, SMALL, large + 2 * LARGE_SIZE),
+			want(t, V | W));
+	KUNIT_EXPECT_FALSE(test, no_atomics(test, 0, UNMANAGED));
+	unmap(test, 0, UNMANAGED);
+}
+
+static void large_cleared_by_part(struct kunit *test)
+{
+	struct vmm_test *t = test->priv;
+
+	map(test, LARGE, ADDR, V | W);
+	map(test, LARGE, ADDR + LARGE_SIZE, V | W);
+	unmap(test, ADDR + PAGE_SIZE, PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, pte(t, LARGE, ADDR) & PTE_VALID, 0ULL);
+	KUNIT_EXPECT_EQ(test, pte(t, LARGE, ADDR + LARGE_SIZE), want(t, V | W));
+	unmap(test, ADDR, 2 * LARGE_SIZE);
+	KUNIT_EXPECT_FALSE(test, pd0(t, ADDR));
+}
+
+/* A small page next to a large one, either way round. */
+static void small_beside_large(struct kunit *test)
+{
+	struct vmm_test *t = test->priv;
+
+	map(test, LARGE, ADDR, V | W);
+	map(test, SMALL, ADDR + LARGE_SIZE, V | W);
+	map(test, SMALL, ADDR - PAGE_SIZE, V | W);
+	map(test, LARGE, ADDR - 2 * LARGE_SIZE, V | W);
+	unmap(test, ADDR - 2 * LARGE_SIZE, 4 * LARGE_SIZE);
+	KUNIT_EXPECT_FALSE(test, pd0(t, ADDR));
+	KUNIT_EXPECT_FALSE(test, pd0(t, ADDR - 2 * LARGE_SIZE));
+}
+
+static void unmanaged_is_refused(struct kunit *test)
+{
+	struct vmm_test *t = test->priv;
+	u64 pfn = page_to_phys(t->page) | V | W;
+
+	mutex_lock(&t->vmm->mutex);
+	KUNIT_EXPECT_EQ(test, -ENOENT, nvkm_vmm_pfn_map(t->vmm, SMALL,
+							UNMANAGED, PAGE_SIZE,
+							&pfn));
+	mutex_unlock(&t->vmm->mutex);
+	KUNIT_EXPECT_FALSE(test, pd0(t, UNMANAGED));
+}
+
+/* What is still mapped goes with the address space: see vmm_test_exit(). */
+static void dropped_with_mappings(struct kunit *test)
+{
+	map(test, SMALL, ADDR, V | W | A);
+	map(test, LARGE, ADDR + LARGE_SIZE, V | W);
+	map(test, SMALL, UNMANAGED + LARGE_SIZE, V);
+}
+
+static struct kunit_case vmm_test_cases[] = {
+	KUNIT_CASE(small_entries),
+	KUNIT_CASE(large_entries),
+	KUNIT_CASE(small_lose_atomics),
+	KUNIT_CASE(large_lose_atomics),
+	KUNIT_CASE(lose_atomics_in_part),
+	KUNIT_CASE(large_cleared_by_part),
+	KUNIT_CASE(small_beside_large),
+	KUNIT_CASE(unmanaged_is_refused),
+	KUNIT_CASE(dropped_with_mappings),
+	{}
+};
+
+struct kunit_suite gp100_vmm_test_suite = {
+	.name = "nouveau-gp100-vmm",
+	.init = vmm_test_init,
+	.exit = vmm_test_exit,
+	.test_cases = vmm_test_cases,
+};

@@ -1,0 +1,1568 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Device-exclusive memory, and each part of mm that can come across it: for each
+ * a test which is named after it.
+ *
+ * Every test starts with pages that belong to the test device, which has written
+ * to them. /proc/self/pagemap says what stands in the page table, and
+ * /proc/kpageflags what the pages are. The counts of the mm are checked by the
+ * kernel when the process ends: "Bad rss-counter", "Bad page state".
+ *
+ * Needs root. Tests that need swap, two memory nodes, or an option of the kernel
+ * which is not there are skipped.
+ */
+
+#include "../kselftest_harness.h"
+
+#include <pthread.h>
+#include <poll.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/swap.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <linux/kernel-page-flags.h>
+#include <linux/mempolicy.h>
+#include <linux/userfaultfd.h>
+
+#include "hmm_exclusive.h"
+
+#ifndef MADV_COLD
+#define MADV_COLD	20
+#endif
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT	21
+#endif
+
+/* Not in the uapi header, and only for those who debug the kernel */
+#define KPF_RESERVED	32
+#define KPF_MLOCKED	33
+
+/* Bits of a pagemap entry */
+static const uint64_t PM_SOFT_DIRTY = 1ULL << 55;
+static const uint64_t PM_EXCLUSIVE = 1ULL << 56;
+static const uint64_t PM_FILE = 1ULL << 61;
+static const uint64_t PM_SWAP = 1ULL << 62;
+static const uint64_t PM_PRESENT = 1ULL << 63;
+
+#define PM_FRAME(pm)	((pm) & (PM_SOFT_DIRTY - 1))
+#define PM_TYPE_BITS	5
+#define PM_TYPE(pm)	((pm) & ((1 << PM_TYPE_BITS) - 1))
+
+#define NPAGES		64
+
+/* Half-seconds to wait for what a kernel thread does, however slow it is */
+#define PATIENCE	500
+
+#define WALKER(name)	TEST_F_TIMEOUT(walkers, name, 400)
+
+static long page_size;
+
+/* What the pagemap has as the type of a device-exclusive entry */
+static unsigned int exclusive_type;
+
+/* One of the 64-bit words in a file, which is kept open */
+static uint64_t read_word(int *fd, const char *path, unsigned long index)
+{
+	uint64_t word = 0;
+
+	if (!*fd)
+		*fd = open(path, O_RDONLY);
+	pread(*fd, &word, sizeof(word), index * sizeof(word));
+	return word;
+}
+
+static uint64_t pm_of(const void *ptr)
+{
+	static int fd;
+
+	return read_word(&fd, "/proc/self/pagemap",
+			 (uintptr_t)ptr / page_size);
+}
+
+static bool is_present(const void *ptr)
+{
+	return pm_of(ptr) & PM_PRESENT;
+}
+
+static bool is_entry(const void *ptr)
+{
+	uint64_t pm = pm_of(ptr);
+
+	return pm & PM_SWAP && PM_TYPE(pm) == exclusive_type;
+}
+
+static bool is_swapped(const void *ptr)
+{
+	uint64_t pm = pm_of(ptr);
+
+	return pm & PM_SWAP && PM_TYPE(pm) != exclusive_type;
+}
+
+static bool is_soft_dirty(const void *ptr)
+{
+	return pm_of(ptr) & PM_SOFT_DIRTY;
+}
+
+static unsigned long count(const char *ptr, unsigned long npages,
+			   bool (*is)(const void *ptr))
+{
+	unsigned long i, n = 0;
+
+	for (i = 0; i < npages; i++)
+		n += is(ptr + i * page_size);
+	return n;
+}
+
+/* The page behind a present PTE or a device-exclusive entry */
+static uint64_t pfn_of(const void *ptr)
+{
+	uint64_t pm = pm_of(ptr);
+
+	return pm & PM_PRESENT ? PM_FRAME(pm) : PM_FRAME(pm) >> PM_TYPE_BITS;
+}
+
+static uint64_t page_flags(uint64_t pfn)
+{
+	static int fd;
+
+	return read_word(&fd, "/proc/kpageflags", pfn);
+}
+
+static bool page_has(const void *ptr, int flag)
+{
+	return page_flags(pfn_of(ptr)) & (1ULL << flag);
+}
+
+static unsigned long count_flag(const char *ptr, unsigned long npages, int flag)
+{
+	unsigned long i, n = 0;
+
+	for (i = 0; i < npages; i++)
+		n += page_has(ptr + i * page_size, flag);
+	return n;
+}
+
+/* Give each page contents of its own, and a counter of 0. */
+static void fill_pages(void *ptr, unsigned long npages)
+{
+	const unsigned long words = page_size / sizeof(uint64_t);
+	uint64_t *word = ptr;
+	unsigned long i;
+
+	for (i = 0; i < npages * words; i++)
+		word[i] = i % words ? i : 0;
+}
+
+/* Has the device added that often, and is the rest as it was? */
+static bool pages_filled(const void *ptr, unsigned long npages,
+			 unsigned long adds)
+{
+	const unsigned long words = page_size / sizeof(uint64_t);
+	const uint64_t *word = ptr;
+	unsigned long i;
+
+	for (i = 0; i < npages * words; i++)
+		if (word[i] != (i % words ? i : adds * DEVICE_ONE))
+			return false;
+	return true;
+}
+
+static int write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
+	close(fd);
+	return ret;
+}
+
+static void read_text(const char *path, char *text, int size)
+{
+	int fd = open(path, O_RDONLY);
+	int n = read(fd, text, size - 1);
+
+	text[n > 0 ? n : 0] = 0;
+	close(fd);
+}
+
+static long read_number(const char *path)
+{
+	return hmm_read_kb(path, NULL, "");
+}
+
+/* What the kernel is going to say */
+static int kmsg_open(void)
+{
+	int fd = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	lseek(fd, 0, SEEK_END);
+	return fd;
+}
+
+/* Has it said that? */
+static bool kmsg_close(int fd, const char *text)
+{
+	char line[1024];
+	bool said = false;
+	ssize_t n;
+
+	/* EPIPE: it has said too much meanwhile. */
+	do {
+		errno = 0;
+		n = read(fd, line, sizeof(line) - 1);
+		line[n > 0 ? n : 0] = 0;
+		said |= !!strstr(line, text);
+	} while (n > 0 || errno == EPIPE);
+	close(fd);
+	return said;
+}
+
+/* Wait until a count in a file has gone up by @more. */
+static bool wait_for_count(const char *path, long more)
+{
+	const long until = read_number(path) + more;
+	int i;
+
+	for (i = 0; i < PATIENCE && read_number(path) < until; i++)
+		usleep(500000);
+	return read_number(path) >= until;
+}
+
+/* The first swap area */
+static bool swap_area(char *path)
+{
+	char text[1024];
+
+	read_text("/proc/swaps", text, sizeof(text));
+	return sscanf(text, "%*[^\n] %255s", path) == 1;
+}
+
+static bool have_swap(void)
+{
+	char path[256];
+
+	return swap_area(path);
+}
+
+static bool two_nodes(void)
+{
+	return !access("/sys/devices/system/node/node1", F_OK);
+}
+
+static int node_of(void *ptr)
+{
+	int status = -1;
+
+	syscall(__NR_move_pages, 0, 1UL, &ptr, NULL, &status, 0);
+	return status;
+}
+
+static long move_to_node(char *ptr, unsigned long npages, int node, int *status)
+{
+	void *pages[npages];
+	int nodes[npages];
+	unsigned long i;
+
+	for (i = 0; i < npages; i++) {
+		pages[i] = ptr + i * page_size;
+		nodes[i] = node;
+	}
+	return syscall(__NR_move_pages, 0, npages, pages, nodes, status,
+		       MPOL_MF_MOVE);
+}
+
+/* Get pages out of the caches that each CPU has: moving any page does. */
+static void drain_lru(void)
+{
+	char *ptr = hmm_mmap(page_size);
+	int status;
+
+	*ptr = 1;
+	move_to_node(ptr, 1, 0, &status);
+	munmap(ptr, page_size);
+}
+
+/* Memory control groups of version 1, which have more to play with */
+#define MEMCG	"/tmp/hmm-memcg"
+
+static int memcg_write(const char *group, const char *file, const char *text)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), MEMCG "/%s/%s", group, file);
+	return write_text(path, text);
+}
+
+static long memcg_read(const char *group, const char *file, const char *name)
+{
+	char path[256];
+
+	snprintf(path, sizeof(path), MEMCG "/%s/%s", group, file);
+	return hmm_read_kb(path, NULL, name);
+}
+
+static int memcg_make(const char *group)
+{
+	char path[256];
+
+	mkdir(MEMCG, 0755);
+	if (access(MEMCG "/tasks", F_OK) &&
+	    mount("cgroup", MEMCG, "cgroup", 0, "memory"))
+		return -errno;
+	snprintf(path, sizeof(path), MEMCG "/%s", group);
+	return mkdir(path, 0755) && errno != EEXIST ? -errno : 0;
+}
+
+static int memcg_enter(const char *group)
+{
+	return memcg_write(group, "cgroup.procs", "0");
+}
+
+static void memcg_remove(const char *group)
+{
+	char path[256];
+
+	memcg_enter("");
+	snprintf(path, sizeof(path), MEMCG "/%s", group);
+	rmdir(path);
+}
+
+FIXTURE(walkers)
+{
+	int		fd;
+	unsigned long	size;
+	char		*ptr;
+};
+
+/* Pages that the device has, and to which it has added once */
+FIXTURE_SETUP(walkers)
+{
+	page_size = sysconf(_SC_PAGE_SIZE);
+	self->size = NPAGES * page_size;
+	self->fd = open("/dev/hmm_dmirror0", O_RDWR);
+	ASSERT_GE(self->fd, 0);
+	self->ptr = hmm_mmap(self->size);
+	ASSERT_NE(self->ptr, NULL);
+	fill_pages(self->ptr, NPAGES);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	exclusive_type = PM_TYPE(pm_of(self->ptr));
+	ASSERT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES);
+}
+
+FIXTURE_TEARDOWN(walkers)
+{
+	munmap(self->ptr, self->size);
+	close(self->fd);
+}
+
+/* Does the device still have all its pages, undisturbed? */
+#define EXPECT_UNDISTURBED() do {					\
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES);		\
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), NPAGES); \
+} while (0)
+
+/* What the device wrote last comes back from swap, to CPU and device. */
+WALKER(reclaim_pageout)
+{
+	const long kb = self->size >> 10;
+
+	if (!have_swap())
+		SKIP(return, "No swap");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Rss:"), 0);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Swap:"), kb);
+
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_UNDISTURBED();
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Rss:"), kb);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Swap:"), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+/* Page after page, the device gets more than the group may have. */
+WALKER(reclaim_memcg)
+{
+	const unsigned long npages = 768;
+	const unsigned long size = npages * page_size;
+	char *ptr = hmm_mmap(size);
+
+	if (!have_swap())
+		SKIP(return, "No swap");
+	ASSERT_NE(ptr, NULL);
+	if (memcg_make("reclaim"))
+		SKIP(return, "No memory control groups");
+	ASSERT_EQ(memcg_enter("reclaim"), 0);
+	ASSERT_EQ(memcg_write("reclaim", "memory.limit_in_bytes", "2M"), 0);
+	fill_pages(ptr, npages);
+	EXPECT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
+	EXPECT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
+	EXPECT_GE(count(ptr, npages, is_swapped), npages / 4);
+	EXPECT_TRUE(pages_filled(ptr, npages, 2));
+	memcg_remove("reclaim");
+	munmap(ptr, size);
+}
+
+/* Take memory until the pages at @ptr are in swap. */
+static bool take_memory(const char *ptr)
+{
+	const unsigned long step = 8 << 20;
+	unsigned long taken;
+
+	for (taken = 0; taken < (4UL << 30); taken += step) {
+		if (mmap(NULL, step, PROT_READ | PROT_WRITE, MAP_PRIVATE |
+			 MAP_ANONYMOUS | MAP_POPULATE, -1, 0) == MAP_FAILED)
+			return false;
+		if (count(ptr, NPAGES, is_swapped) == NPAGES)
+			return true;
+	}
+	return false;
+}
+
+#define MIN_FREE	"/proc/sys/vm/min_free_kbytes"
+
+/* Memory runs short, and kswapd has to find some. */
+WALKER(reclaim_kswapd)
+{
+	char before[32], more[32];
+
+	if (!have_swap())
+		SKIP(return, "No swap");
+	drain_lru();
+	/* The sooner it does, the less there is to take. */
+	read_text(MIN_FREE, before, sizeof(before));
+	snprintf(more, sizeof(more), "%ld",
+		 hmm_read_kb("/proc/meminfo", NULL, "MemFree:") / 2);
+	ASSERT_EQ(write_text(MIN_FREE, more), 0);
+	EXPECT_TRUE(take_memory(self->ptr));
+	ASSERT_EQ(write_text(MIN_FREE, before), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+/* Have the kernel take the pages for used: twice, and from another side. */
+static void activate(char *ptr, unsigned long npages)
+{
+	char buf[npages * page_size];
+	struct iovec local = { buf, sizeof(buf) };
+	struct iovec remote = { ptr, sizeof(buf) };
+
+	drain_lru();
+	process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
+	drain_lru();
+}
+
+WALKER(madvise_cold)
+{
+	activate(self->ptr, NPAGES);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	ASSERT_EQ(count_flag(self->ptr, NPAGES, KPF_ACTIVE), NPAGES);
+
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_COLD), 0);
+	drain_lru();
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_ACTIVE), 0);
+	EXPECT_UNDISTURBED();
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+/* Like any page of MADV_FREE: gone when memory is short */
+WALKER(madvise_free)
+{
+	if (!have_swap())
+		SKIP(return, "No swap");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), 0);
+	EXPECT_TRUE(hmm_zero(self->ptr, self->size));
+}
+
+/* What the device writes after MADV_FREE is there to stay. */
+WALKER(madvise_free_then_device_writes)
+{
+	if (!have_swap())
+		SKIP(return, "No swap");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_UNDISTURBED();
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+WALKER(madvise_willneed)
+{
+	int kmsg = kmsg_open();
+
+	if (!have_swap())
+		SKIP(return, "No swap");
+	ASSERT_EQ(madvise(self->ptr, self->size / 2, MADV_PAGEOUT), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_WILLNEED), 0);
+	EXPECT_FALSE(kmsg_close(kmsg, "Bad swap"));
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES / 2);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), NPAGES / 2);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+}
+
+WALKER(madvise_dontneed)
+{
+	ASSERT_EQ(madvise(self->ptr, self->size / 2, MADV_DONTNEED), 0);
+	EXPECT_EQ(pm_of(self->ptr) & (PM_PRESENT | PM_SWAP), 0);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Rss:"), self->size >> 11);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), NPAGES / 2);
+	EXPECT_TRUE(hmm_zero(self->ptr, self->size / 2));
+}
+
+WALKER(smaps)
+{
+	const long kb = self->size >> 10;
+
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Rss:"), kb);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Pss:"), kb);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Anonymous:"), kb);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Private_Dirty:"), kb);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Swap:"), 0);
+	EXPECT_UNDISTURBED();
+}
+
+WALKER(numa_maps)
+{
+	char line[256], start[32], pages[32], *found = NULL;
+	FILE *f = fopen("/proc/self/numa_maps", "r");
+
+	if (!f)
+		SKIP(return, "No numa_maps");
+	snprintf(start, sizeof(start), "%lx ", (unsigned long)self->ptr);
+	while (!found && fgets(line, sizeof(line), f))
+		if (!strncmp(line, start, strlen(start)))
+			found = line;
+	fclose(f);
+
+	ASSERT_NE(found, NULL);
+	snprintf(pages, sizeof(pages), " anon=%d ", NPAGES);
+	EXPECT_NE(strstr(line, pages), NULL);
+	snprintf(pages, sizeof(pages), " dirty=%d ", NPAGES);
+	EXPECT_NE(strstr(line, pages), NULL);
+	EXPECT_UNDISTURBED();
+}
+
+/* The pagemap has the page, as swap of a type that is none. */
+WALKER(pagemap)
+{
+	uint64_t pfn, pm;
+
+	EXPECT_EQ(self->ptr[page_size], 0);
+	pfn = pfn_of(self->ptr + page_size);
+	ASSERT_TRUE(is_present(self->ptr + page_size));
+	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, NPAGES), 0);
+
+	pm = pm_of(self->ptr + page_size);
+	EXPECT_EQ(pm & PM_PRESENT, 0);
+	EXPECT_EQ(pm & PM_FILE, 0);
+	EXPECT_NE(pm & PM_SWAP, 0);
+	EXPECT_NE(pm & PM_EXCLUSIVE, 0);
+	EXPECT_NE(pm & PM_SOFT_DIRTY, 0);
+	/* Beyond the types of real swap areas */
+	EXPECT_GE(PM_TYPE(pm), 24);
+	EXPECT_EQ(PM_FRAME(pm) >> PM_TYPE_BITS, pfn);
+	EXPECT_UNDISTURBED();
+}
+
+WALKER(mincore)
+{
+	unsigned char vec[NPAGES];
+	int i;
+
+	ASSERT_EQ(mincore(self->ptr, self->size, vec), 0);
+	for (i = 0; i < NPAGES; i++)
+		EXPECT_EQ(vec[i] & 1, 1);
+	EXPECT_UNDISTURBED();
+}
+
+/* The entries stay where they are, and only the device loses the pages. */
+WALKER(mprotect_in_place)
+{
+	uint64_t pfn = pfn_of(self->ptr);
+
+	ASSERT_EQ(mprotect(self->ptr, self->size, PROT_READ), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_EQ(hmm_try_write(self->ptr), -EFAULT);
+
+	ASSERT_EQ(mprotect(self->ptr, self->size, PROT_READ | PROT_WRITE), 0);
+	EXPECT_EQ(count(self->ptr + page_size, NPAGES - 1, is_entry),
+		  NPAGES - 1);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_EQ(pfn_of(self->ptr), pfn);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+/* Write as a debugger does, without asking for permission. */
+static int force_write(char *ptr, char c)
+{
+	int fd = open("/proc/self/mem", O_RDWR);
+	int ret = pwrite(fd, &c, 1, (uintptr_t)ptr) == 1 ? 0 : -errno;
+
+	close(fd);
+	return ret;
+}
+
+/*
+ * A mapping that comes back read-only comes back clean: a dirty one would tell
+ * a forced write that it has a copy to write to.
+ */
+WALKER(forced_write_after_restore)
+{
+	const long size = 4 * page_size;
+	int file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	char *ptr, c = 0;
+
+	ASSERT_GE(file, 0);
+	ASSERT_EQ(ftruncate(file, size), 0);
+	ptr = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE, file, 0);
+	ASSERT_NE(ptr, MAP_FAILED);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 3, 1), 0);
+	ASSERT_EQ(mprotect(ptr, size, PROT_READ), 0);
+	EXPECT_EQ(((uint64_t *)ptr)[0], DEVICE_ONE);
+	EXPECT_EQ(force_write(ptr, 7), 0);
+	EXPECT_EQ(force_write(ptr + page_size, 7), 0);
+	EXPECT_EQ(force_write(ptr + 3 * page_size, 7), 0);
+	EXPECT_EQ(((uint64_t *)ptr)[0], DEVICE_ONE + 7);
+	EXPECT_EQ(ptr[page_size], 7);
+	EXPECT_EQ(pread(file, &c, 1, 0), 1);
+	EXPECT_EQ(c, 0);
+	EXPECT_EQ(pread(file, &c, 1, page_size), 1);
+	EXPECT_EQ(c, 0);
+	munmap(ptr, size);
+	close(file);
+}
+
+/* Entries move with their pages; the device has to ask at the new address. */
+WALKER(mremap)
+{
+	char *to = hmm_mmap(self->size);
+	uint64_t pfn = pfn_of(self->ptr);
+
+	ASSERT_NE(to, NULL);
+	ASSERT_EQ(mremap(self->ptr, self->size, self->size,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+	EXPECT_EQ(count(to, NPAGES, is_entry), NPAGES);
+	EXPECT_EQ(count(to, NPAGES, is_soft_dirty), NPAGES);
+	EXPECT_EQ(pfn_of(to), pfn);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, to, NPAGES), 0);
+
+	ASSERT_EQ(hmm_atomic_add(self->fd, to, NPAGES, 1), 0);
+	EXPECT_EQ(pfn_of(to), pfn);
+	EXPECT_TRUE(pages_filled(to, NPAGES, 2));
+	munmap(to, self->size);
+}
+
+/* Memory that is moved onto exclusive pages takes their place. */
+WALKER(mremap_over)
+{
+	char *from = hmm_mmap(self->size);
+
+	ASSERT_NE(from, NULL);
+	fill_pages(from, NPAGES);
+	ASSERT_EQ(mremap(from, self->size, self->size,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, self->ptr), self->ptr);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_present), NPAGES);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 0));
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+}
+
+WALKER(munlock)
+{
+	ASSERT_EQ(mlock(self->ptr, self->size), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	drain_lru();
+	ASSERT_EQ(count_flag(self->ptr, NPAGES, KPF_MLOCKED), NPAGES);
+	EXPECT_UNDISTURBED();
+
+	ASSERT_EQ(munlock(self->ptr, self->size), 0);
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_MLOCKED), 0);
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_UNEVICTABLE), 0);
+	EXPECT_UNDISTURBED();
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+/* Unmapping locked memory is another way to munlock it. */
+WALKER(munlock_by_munmap)
+{
+	uint64_t pfn;
+
+	ASSERT_EQ(mlock(self->ptr, self->size), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	pfn = pfn_of(self->ptr);
+	ASSERT_EQ(munmap(self->ptr, self->size), 0);
+	EXPECT_EQ(page_flags(pfn) & (1ULL << KPF_MLOCKED), 0);
+}
+
+/* Locked memory is not reclaimed, whoever has it. */
+WALKER(mlock_onfault)
+{
+	if (!have_swap())
+		SKIP(return, "No swap");
+	if (memcg_make("onfault"))
+		SKIP(return, "No memory control groups");
+	ASSERT_EQ(memcg_enter("onfault"), 0);
+	munmap(self->ptr, self->size);
+	self->ptr = hmm_mmap(self->size);
+	ASSERT_NE(self->ptr, NULL);
+	fill_pages(self->ptr, NPAGES);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+
+	ASSERT_EQ(mlock2(self->ptr, self->size, MLOCK_ONFAULT), 0);
+	EXPECT_UNDISTURBED();
+	memcg_write("onfault", "memory.force_empty", "0");
+	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), 0);
+	EXPECT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+
+	ASSERT_EQ(munlock(self->ptr, self->size), 0);
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_MLOCKED), 0);
+	memcg_remove("onfault");
+}
+
+static bool is_idle(const void *ptr)
+{
+	uint64_t pfn = pfn_of(ptr), bits = 0;
+	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
+
+	pread(fd, &bits, sizeof(bits), pfn / 64 * sizeof(bits));
+	close(fd);
+	return bits & (1ULL << (pfn % 64));
+}
+
+static int set_idle(const void *ptr)
+{
+	uint64_t pfn = pfn_of(ptr), bits = 1ULL << (pfn % 64);
+	int fd = open("/sys/kernel/mm/page_idle/bitmap", O_RDWR);
+	int ret = pwrite(fd, &bits, sizeof(bits), pfn / 64 * sizeof(bits));
+
+	close(fd);
+	return ret == sizeof(bits) ? 0 : -1;
+}
+
+/* Idle until the CPU touches it: there is nobody to tell of the device. */
+WALKER(page_idle)
+{
+	if (access("/sys/kernel/mm/page_idle/bitmap", F_OK))
+		SKIP(return, "No idle page tracking");
+	drain_lru();
+	ASSERT_EQ(set_idle(self->ptr), 0);
+	EXPECT_TRUE(is_idle(self->ptr));
+	EXPECT_TRUE(is_idle(self->ptr));
+	EXPECT_UNDISTURBED();
+
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+	EXPECT_FALSE(is_idle(self->ptr));
+}
+
+static int clear_soft_dirty(void)
+{
+	return write_text("/proc/self/clear_refs", "4");
+}
+
+/*
+ * Soft-dirty cleared while the device has the page: it loses it, and wherever
+ * the page has been meanwhile, the next write by the CPU is seen.
+ */
+WALKER(soft_dirty_through_swap)
+{
+	if (!have_swap())
+		SKIP(return, "No swap");
+	ASSERT_EQ(clear_soft_dirty(), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+	EXPECT_EQ(count(self->ptr, NPAGES, is_soft_dirty), 0);
+	self->ptr[8] ^= 1;
+	EXPECT_TRUE(is_soft_dirty(self->ptr));
+}
+
+#define SPLIT_HUGE_PAGES	"/sys/kernel/debug/split_huge_pages"
+
+/* The same by way of a migration entry, which the split of a huge page makes */
+WALKER(soft_dirty_through_migration)
+{
+	char *ptr = hmm_mmap_thp(TWOMEG);
+
+	if (!ptr)
+		SKIP(return, "Huge page could not be allocated");
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, NPAGES, 1), 0);
+	ASSERT_EQ(clear_soft_dirty(), 0);
+	ASSERT_EQ(count(ptr, NPAGES, is_entry), NPAGES);
+	if (write_text(SPLIT_HUGE_PAGES, "1"))
+		SKIP(return, "Huge pages cannot be split");
+	EXPECT_EQ(count(ptr, NPAGES, is_present), NPAGES);
+	EXPECT_EQ(count(ptr, NPAGES, is_soft_dirty), 0);
+	ptr[8] ^= 1;
+	EXPECT_TRUE(is_soft_dirty(ptr));
+	EXPECT_EQ(count(ptr, NPAGES, is_soft_dirty), 1);
+	munmap(ptr, TWOMEG);
+}
+
+struct uffd_write {
+	char *ptr;
+	pthread_t thread;
+};
+
+static void *uffd_write(void *arg)
+{
+	struct uffd_write *w = arg;
+
+	__atomic_fetch_add((uint64_t *)w->ptr, 1, __ATOMIC_RELAXED);
+	return NULL;
+}
+
+/*
+ * Have a thread write there and see that it waits for the handler, which then
+ * allows it. Returns whether it has been so.
+ */
+static bool write_waits_for_handler(int uffd, char *ptr)
+{
+	struct pollfd pfd = { .fd = uffd, .events = POLLIN };
+	struct uffd_write w = { .ptr = ptr };
+	struct uffd_msg msg;
+	bool good;
+
+	pthread_create(&w.thread, NULL, uffd_write, &w);
+	good = poll(&pfd, 1, PATIENCE * 500) == 1 &&
+	       read(uffd, &msg, sizeof(msg)) == sizeof(msg) &&
+	       msg.event == UFFD_EVENT_PAGEFAULT &&
+	       msg.arg.pagefault.flags & UFFD_PAGEFAULT_FLAG_WP &&
+	       msg.arg.pagefault.address / page_size ==
+	       (uintptr_t)ptr / page_size;
+	hmm_write_protect(uffd, ptr, page_size, false);
+	pthread_join(w.thread, NULL);
+	return good;
+}
+
+/* Write protection that is set on an entry is there for the page's next owner. */
+WALKER(uffd_wp)
+{
+	char *ptr[4];
+	int uffd, i;
+
+	uffd = hmm_userfaultfd(self->ptr, self->size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	for (i = 0; i < 4; i++)
+		ptr[i] = self->ptr + i * page_size;
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+
+	/* The first touch, a touch after a look, after a move, and from swap */
+	EXPECT_TRUE(write_waits_for_handler(uffd, ptr[0]));
+	EXPECT_EQ(*(uint64_t *)ptr[1], DEVICE_ONE);
+	EXPECT_TRUE(write_waits_for_handler(uffd, ptr[1]));
+	if (two_nodes()) {
+		int status = -1;
+
+		EXPECT_EQ(move_to_node(ptr[2], 1, !node_of(ptr[2]), &status), 0);
+		EXPECT_TRUE(is_present(ptr[2]));
+	}
+	EXPECT_TRUE(write_waits_for_handler(uffd, ptr[2]));
+	madvise(ptr[3], page_size, MADV_PAGEOUT);
+	EXPECT_TRUE(write_waits_for_handler(uffd, ptr[3]));
+	for (i = 0; i < 4; i++)
+		EXPECT_EQ(*(uint64_t *)ptr[i], DEVICE_ONE + 1);
+	close(uffd);
+}
+
+/* Taken off again, it is as if it had never been there. */
+WALKER(uffd_wp_and_back)
+{
+	int uffd = hmm_userfaultfd(self->ptr, self->size,
+				   UFFDIO_REGISTER_MODE_WP);
+
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0);
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, false), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES);
+	ASSERT_EQ(hmm_try_write(self->ptr + 8), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	self->ptr[8] = 1;
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+	close(uffd);
+}
+
+static int uffd_copy(int uffd, char *to, char *from)
+{
+	struct uffdio_copy copy = {
+		.dst = (uintptr_t)to,
+		.src = (uintptr_t)from,
+		.len = page_size,
+	};
+
+	return ioctl(uffd, UFFDIO_COPY, &copy) ? -errno : 0;
+}
+
+static int uffd_zero(int uffd, char *to)
+{
+	struct uffdio_zeropage zero = {
+		.range = { .start = (uintptr_t)to, .len = page_size },
+	};
+
+	return ioctl(uffd, UFFDIO_ZEROPAGE, &zero) ? -errno : 0;
+}
+
+WALKER(uffd_copy)
+{
+	char *from = hmm_mmap(page_size);
+	int uffd = hmm_userfaultfd(self->ptr, self->size,
+				   UFFDIO_REGISTER_MODE_MISSING);
+
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd");
+	ASSERT_NE(from, NULL);
+	*from = 1;
+	EXPECT_EQ(uffd_copy(uffd, self->ptr, from), -EEXIST);
+	EXPECT_EQ(uffd_zero(uffd, self->ptr), -EEXIST);
+	EXPECT_UNDISTURBED();
+	close(uffd);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+	munmap(from, page_size);
+}
+
+/* Another device that wants plain access gets it, this one loses its own. */
+WALKER(hmm_range_fault)
+{
+	int fd = open("/dev/hmm_dmirror1", O_RDWR);
+	char *mirror = malloc(self->size);
+	struct hmm_dmirror_cmd cmd;
+
+	ASSERT_GE(fd, 0);
+	ASSERT_NE(mirror, NULL);
+	EXPECT_EQ(hmm_range_cmd(fd, HMM_DMIRROR_READ, self->ptr, NPAGES, mirror,
+				&cmd), 0);
+	EXPECT_TRUE(pages_filled(mirror, NPAGES, 1));
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_present), NPAGES);
+
+	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, NPAGES), 0);
+	fill_pages(mirror, NPAGES);
+	EXPECT_EQ(hmm_range_cmd(fd, HMM_DMIRROR_WRITE, self->ptr, NPAGES,
+				mirror, &cmd), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 0));
+	free(mirror);
+	close(fd);
+}
+
+/* A fault on an exclusive page is a minor one. */
+WALKER(fault_is_minor)
+{
+	struct rusage before, after;
+
+	getrusage(RUSAGE_SELF, &before);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+	getrusage(RUSAGE_SELF, &after);
+	EXPECT_EQ(after.ru_majflt, before.ru_majflt);
+	EXPECT_GT(after.ru_minflt, before.ru_minflt);
+}
+
+/* To ask where pages are is not to move them. */
+WALKER(move_pages_status)
+{
+	void *pages[NPAGES];
+	int status[NPAGES];
+	int i, here;
+
+	for (i = 0; i < NPAGES; i++) {
+		pages[i] = self->ptr + i * page_size;
+		status[i] = -1;
+	}
+	ASSERT_EQ(syscall(__NR_move_pages, 0, (long)NPAGES, pages, NULL, status,
+			  0), 0);
+	EXPECT_UNDISTURBED();
+	EXPECT_EQ(self->ptr[0], 0);
+	here = node_of(self->ptr);
+	EXPECT_EQ(status[0], here);
+	for (i = 0; i < NPAGES; i++)
+		EXPECT_GE(status[i], 0);
+}
+
+WALKER(move_pages)
+{
+	int status[NPAGES];
+	int i, there;
+
+	if (!two_nodes())
+		SKIP(return, "One node only");
+	there = !node_of(self->ptr);
+	ASSERT_EQ(move_to_node(self->ptr, NPAGES, there, status), 0);
+	for (i = 0; i < NPAGES; i++) {
+		EXPECT_EQ(status[i], there);
+		EXPECT_EQ(node_of(self->ptr + i * page_size), there);
+	}
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_present), NPAGES);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+WALKER(mbind)
+{
+	unsigned long mask;
+	int there;
+
+	if (!two_nodes())
+		SKIP(return, "One node only");
+	there = !node_of(self->ptr);
+	mask = 1UL << there;
+	/* Strict: pages elsewhere are an error, so they have to be found. */
+	EXPECT_EQ(syscall(__NR_mbind, self->ptr, self->size, MPOL_BIND, &mask,
+			  8UL, MPOL_MF_STRICT), -1);
+	EXPECT_EQ(errno, EIO);
+	EXPECT_UNDISTURBED();
+	EXPECT_EQ(syscall(__NR_mbind, self->ptr, self->size, MPOL_BIND, &mask,
+			  8UL, MPOL_MF_STRICT | MPOL_MF_MOVE), 0);
+	EXPECT_EQ(node_of(self->ptr), there);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+WALKER(migrate_pages)
+{
+	unsigned long from, to;
+	int here;
+
+	if (!two_nodes())
+		SKIP(return, "One node only");
+	here = node_of(self->ptr);
+	from = 1UL << here;
+	to = 1UL << !here;
+	EXPECT_GE(syscall(__NR_migrate_pages, 0, 8UL, &from, &to), 0);
+	EXPECT_EQ(node_of(self->ptr), !here);
+	EXPECT_EQ(node_of(self->ptr + self->size - page_size), !here);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
+}
+
+/* A page here and there, which are in the way of anything large */
+WALKER(compaction)
+{
+	const unsigned long npages = 4096, size = npages * page_size;
+	char *ptr = hmm_mmap(size), *mine;
+	unsigned long i, moved = 0;
+	uint64_t *pfn;
+
+	ASSERT_NE(ptr, NULL);
+	pfn = malloc(npages * sizeof(*pfn));
+	memset(ptr, 1, size);
+	for (i = 0; i < npages; i++) {
+		mine = ptr + i * page_size;
+		if (i % 8) {
+			madvise(mine, page_size, MADV_DONTNEED);
+			continue;
+		}
+		fill_pages(mine, 1);
+		ASSERT_EQ(hmm_atomic_add(self->fd, mine, 1, 1), 0);
+		pfn[i] = pfn_of(mine);
+	}
+	drain_lru();
+	if (write_text("/proc/sys/vm/compact_memory", "1"))
+		SKIP(return, "No compaction");
+	for (i = 0; i < npages; i += 8) {
+		mine = ptr + i * page_size;
+		if (pfn_of(mine) != pfn[i]) {
+			moved++;
+			EXPECT_TRUE(is_present(mine));
+			EXPECT_EQ(hmm_count_exclusive(self->fd, mine, 1), 0);
+		}
+		EXPECT_TRUE(pages_filled(mine, 1, 1));
+		ASSERT_EQ(hmm_atomic_add(self->fd, mine, 1, 1), 0);
+		EXPECT_TRUE(pages_filled(mine, 1, 2));
+	}
+	TH_LOG("%lu of %lu pages moved", moved, npages / 8);
+	EXPECT_GT(moved, 0);
+	free(pfn);
+	munmap(ptr, size);
+}
+
+#define MEMORY	"/sys/devices/system/memory/"
+
+static int set_block(unsigned long block, const char *state)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), MEMORY "memory%lu/state", block);
+	return write_text(path, state);
+}
+
+/* Is it only for what can be moved, and has nothing else got into it at boot? */
+static bool is_removable(unsigned long block, unsigned long npages)
+{
+	uint64_t flags[npages];
+	char path[128], zones[64];
+	unsigned long i;
+	int fd;
+
+	snprintf(path, sizeof(path), MEMORY "memory%lu/valid_zones", block);
+	read_text(path, zones, sizeof(zones));
+	if (strcmp(zones, "Movable\n"))
+		return false;
+
+	fd = open("/proc/kpageflags", O_RDONLY);
+	i = pread(fd, flags, sizeof(flags), block * sizeof(flags));
+	close(fd);
+	if (i != sizeof(flags))
+		return false;
+	for (i = 0; i < npages; i++)
+		if (flags[i] & (1ULL << KPF_RESERVED | 1ULL << KPF_NOPAGE))
+			return false;
+	return true;
+}
+
+/* Take memory until there is a page from a block that can be taken away. */
+static char *find_removable(unsigned long per_block, unsigned long *block)
+{
+	const unsigned long step = 4 << 20;
+	unsigned long taken, i, not_this = ~0UL;
+
+	for (taken = 0; taken < (384UL << 20); taken += step) {
+		char *ptr = mmap(NULL, step, PROT_READ | PROT_WRITE,
+				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
+				 0);
+
+		for (i = 0; ptr != MAP_FAILED && i < step; i += page_size) {
+			*block = pfn_of(ptr + i) / per_block;
+			if (*block == not_this)
+				continue;
+			if (is_removable(*block, per_block))
+				return ptr + i;
+			not_this = *block;
+		}
+	}
+	return NULL;
+}
+
+/* Memory can be taken away although a device has it exclusively. */
+WALKER(memory_offline)
+{
+	unsigned long block, per_block;
+	char text[32], *mine;
+	int err = -1, i;
+
+	read_text(MEMORY "block_size_bytes", text, sizeof(text));
+	per_block = strtoul(text, NULL, 16) / page_size;
+	if (!per_block)
+		SKIP(return, "No memory hotplug");
+	mine = find_removable(per_block, &block);
+	if (!mine)
+		SKIP(return, "No movable memory (boot with movablecore=)");
+	fill_pages(mine, 1);
+	ASSERT_EQ(hmm_atomic_add(self->fd, mine, 1, 1), 0);
+	ASSERT_EQ(pfn_of(mine) / per_block, block);
+
+	/* Somebody may hold a page there for a moment. */
+	for (i = 0; i < 10 && err; i++)
+		err = set_block(block, "offline");
+	ASSERT_EQ(err, 0);
+	EXPECT_NE(pfn_of(mine) / per_block, block);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, mine, 1), 0);
+	EXPECT_EQ(set_block(block, "online_movable"), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, mine, 1, 1), 0);
+	EXPECT_TRUE(pages_filled(mine, 1, 2));
+}
+
+/* A huge page of which a device has some is split, and all of it is there. */
+WALKER(thp_split)
+{
+	const unsigned long npages = TWOMEG / page_size;
+	char *ptr = hmm_mmap_thp(TWOMEG);
+
+	if (!ptr)
+		SKIP(return, "Huge page could not be allocated");
+	fill_pages(ptr, npages);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages / 2, 1), 0);
+	ASSERT_EQ(count(ptr, npages, is_entry), npages / 2);
+	ASSERT_EQ(count_flag(ptr, npages, KPF_THP), npages);
+	if (write_text(SPLIT_HUGE_PAGES, "1"))
+		SKIP(return, "Huge pages cannot be split");
+	EXPECT_EQ(count(ptr, npages, is_present), npages);
+	EXPECT_EQ(count_flag(ptr, npages, KPF_THP), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, npages), 0);
+	EXPECT_EQ(hmm_smaps_kb(ptr, "Rss:"), TWOMEG >> 10);
+	EXPECT_TRUE(pages_filled(ptr, npages / 2, 1));
+
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages / 2, 1), 0);
+	EXPECT_TRUE(pages_filled(ptr, npages / 2, 2));
+	munmap(ptr, TWOMEG);
+}
+
+WALKER(thp_pageout)
+{
+	const unsigned long npages = TWOMEG / page_size;
+	char *ptr = hmm_mmap_thp(TWOMEG);
+
+	if (!have_swap())
+		SKIP(return, "No swap");
+	if (!ptr)
+		SKIP(return, "Huge page could not be allocated");
+	fill_pages(ptr, npages);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
+	ASSERT_EQ(count_flag(ptr, npages, KPF_THP), npages);
+	ASSERT_EQ(madvise(ptr, TWOMEG, MADV_PAGEOUT), 0);
+	EXPECT_EQ(count(ptr, npages, is_swapped), npages);
+	EXPECT_TRUE(pages_filled(ptr, npages, 1));
+	munmap(ptr, TWOMEG);
+}
+
+#define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
+
+/* Nothing in the background takes a page from a device. */
+WALKER(khugepaged)
+{
+	const unsigned long npages = TWOMEG / page_size;
+	char *map = hmm_mmap(2 * TWOMEG);
+	char *ptr = (char *)ALIGN((uintptr_t)map, TWOMEG);
+	int i;
+
+	ASSERT_NE(map, NULL);
+	if (write_text(KHUGEPAGED "scan_sleep_millisecs", "0"))
+		SKIP(return, "No huge pages");
+	write_text(KHUGEPAGED "alloc_sleep_millisecs", "0");
+	fill_pages(ptr, npages);
+	ASSERT_EQ(hmm_make_exclusive(self->fd, ptr + 7 * page_size, 1), 0);
+	ASSERT_EQ(madvise(ptr, TWOMEG, MADV_HUGEPAGE), 0);
+	EXPECT_TRUE(wait_for_count(KHUGEPAGED "full_scans", 3));
+	EXPECT_EQ(hmm_smaps_kb(ptr, "AnonHugePages:"), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, npages), 1);
+	EXPECT_TRUE(is_entry(ptr + 7 * page_size));
+
+	/* When the CPU has it back, it is as good as the others. */
+	EXPECT_TRUE(pages_filled(ptr, npages, 0));
+	for (i = 0; i < PATIENCE; i++) {
+		if (hmm_smaps_kb(ptr, "AnonHugePages:") == TWOMEG >> 10)
+			break;
+		usleep(500000);
+	}
+	EXPECT_LT(i, PATIENCE);
+	EXPECT_TRUE(pages_filled(ptr, npages, 0));
+	write_text(KHUGEPAGED "scan_sleep_millisecs", "10000");
+	munmap(map, 2 * TWOMEG);
+}
+
+#define KSM	"/sys/kernel/mm/ksm/"
+
+static int ksm_start(void)
+{
+	int ret = write_text(KSM "sleep_millisecs", "1");
+
+	return ret ?: write_text(KSM "pages_to_scan", "1000") ?:
+	       write_text(KSM "run", "1");
+}
+
+/* Unmerge, and stop. */
+static void ksm_stop(void)
+{
+	write_text(KSM "run", "2");
+	write_text(KSM "run", "0");
+}
+
+/* Equal pages are merged, but for those which a device has. */
+WALKER(ksm)
+{
+	memset(self->ptr, 1, self->size);
+	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, NPAGES / 2), 0);
+	if (ksm_start())
+		SKIP(return, "No KSM");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_MERGEABLE), 0);
+	EXPECT_TRUE(wait_for_count(KSM "full_scans", 4));
+	EXPECT_EQ(count_flag(self->ptr, NPAGES / 2, KPF_KSM), 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES / 2);
+	EXPECT_EQ(count_flag(self->ptr + self->size / 2, NPAGES / 2, KPF_KSM),
+		  NPAGES / 2);
+
+	EXPECT_EQ(memcmp(self->ptr, self->ptr + self->size / 2, self->size / 2),
+		  0);
+	EXPECT_TRUE(wait_for_count(KSM "full_scans", 4));
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_KSM), NPAGES);
+
+	/* A merged page is copied before the device gets it. */
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, 1, 1), 0);
+	EXPECT_FALSE(page_has(self->ptr, KPF_KSM));
+	EXPECT_EQ(*(uint64_t *)self->ptr, DEVICE_ONE + 0x0101010101010101ULL);
+	EXPECT_EQ(*(uint64_t *)(self->ptr + page_size), 0x0101010101010101ULL);
+	ksm_stop();
+}
+
+/* The same with pages that come and go while ksmd looks at them */
+WALKER(ksm_race)
+{
+	long until;
+	int i;
+
+	memset(self->ptr, 1, self->size);
+	if (ksm_start())
+		SKIP(return, "No KSM");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_MERGEABLE), 0);
+	until = read_number(KSM "full_scans") + 20;
+	for (i = 0; i < 100 && read_number(KSM "full_scans") < until; i++) {
+		ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, NPAGES), 0);
+		ASSERT_EQ(self->ptr[0], 1);
+		ASSERT_EQ(memcmp(self->ptr, self->ptr + page_size,
+				 self->size - page_size), 0);
+	}
+	ksm_stop();
+}
+
+/* ksmd compares what it has merged, which it cannot do in a device's memory. */
+WALKER(ksm_pages_stay_out_of_device_memory)
+{
+	struct hmm_dmirror_cmd cmd;
+	char *mirror = malloc(self->size);
+
+	ASSERT_NE(mirror, NULL);
+	memset(self->ptr, 1, self->size);
+	if (ksm_start())
+		SKIP(return, "No KSM");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_MERGEABLE), 0);
+	EXPECT_TRUE(wait_for_count(KSM "full_scans", 4));
+	ASSERT_EQ(count_flag(self->ptr, NPAGES, KPF_KSM), NPAGES);
+	/* There is nothing that the device could read back. */
+	ASSERT_EQ(hmm_range_cmd(self->fd, HMM_DMIRROR_MIGRATE, self->ptr,
+				NPAGES, mirror, &cmd), -ENOENT);
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_KSM), NPAGES);
+
+	/* A new equal page makes it look at the merged one again. */
+	memset(self->ptr, 2, page_size);
+	memset(self->ptr, 1, page_size);
+	EXPECT_TRUE(wait_for_count(KSM "full_scans", 4));
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_KSM), NPAGES);
+	ksm_stop();
+	free(mirror);
+}
+
+WALKER(memcg_charge_moves)
+{
+	const unsigned long npages = 512, size = npages * page_size;
+	char *ptr = hmm_mmap(size);
+
+	if (memcg_make("from") || memcg_make("to"))
+		SKIP(return, "No memory control groups");
+	ASSERT_NE(ptr, NULL);
+	ASSERT_EQ(memcg_enter("from"), 0);
+	fill_pages(ptr, npages);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
+	drain_lru();
+	EXPECT_GE(memcg_read("from", "memory.usage_in_bytes", ""), size);
+	ASSERT_EQ(memcg_write("to", "memory.move_charge_at_immigrate", "1"), 0);
+	ASSERT_EQ(memcg_enter("to"), 0);
+	EXPECT_GE(memcg_read("to", "memory.usage_in_bytes", ""), size);
+	EXPECT_LT(memcg_read("from", "memory.usage_in_bytes", ""), size / 2);
+	EXPECT_EQ(count(ptr, npages, is_entry), npages);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, npages), npages);
+	EXPECT_TRUE(pages_filled(ptr, npages, 1));
+	memcg_remove("to");
+	memcg_remove("from");
+	munmap(ptr, size);
+}
+
+/* What is in swap comes back, what the device has stays there. */
+WALKER(swapoff)
+{
+	char path[256];
+	int ret;
+
+	if (!swap_area(path))
+		SKIP(return, "No swap");
+	ASSERT_EQ(madvise(self->ptr, self->size / 2, MADV_PAGEOUT), 0);
+	ASSERT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES / 2);
+	ret = swapoff(path);
+	EXPECT_EQ(ret, 0);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_present), NPAGES / 2);
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES / 2);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), NPAGES / 2);
+	EXPECT_EQ(swapon(path, 0), 0);
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+}
+
+/* Reading ahead from swap, around pages that the device has */
+WALKER(swap_readahead)
+{
+	int kmsg = kmsg_open(), go[2], i;
+	pid_t pid;
+	char c;
+
+	if (!have_swap())
+		SKIP(return, "No swap");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	/* Pages in swap that are used twice are read through the swap cache. */
+	ASSERT_EQ(pipe(go), 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(go[1]);
+		read(go[0], &c, 1);
+		_exit(0);
+	}
+	for (i = 4; i < NPAGES; i += 8)
+		ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr + i * page_size, 1,
+					 1), 0);
+	for (i = 0; i < NPAGES; i++)
+		if (i % 8 != 4)
+			EXPECT_EQ(*(uint64_t *)(self->ptr + i * page_size),
+				  DEVICE_ONE);
+	EXPECT_FALSE(kmsg_close(kmsg, "Bad swap"));
+	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES / 8);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), NPAGES / 8);
+	close(go[1]);
+	waitpid(pid, NULL, 0);
+	close(go[0]);
+}
+
+/* A private mapping of a file, in which the device has pages of its own */
+static char *map_private_file(int *file, long npages)
+{
+	char *ptr;
+
+	*file = open("/tmp", O_TMPFILE | O_RDWR, 0600);
+	if (*file < 0 || ftruncate(*file, npages * page_size))
+		return NULL;
+	ptr = mmap(NULL, npages * page_size, PROT_READ | PROT_WRITE,
+		   MAP_PRIVATE, *file, 0);
+	return ptr == MAP_FAILED ? NULL : ptr;
+}
+
+/* Pages of the file are mapped around the fault, not over an entry. */
+WALKER(fault_around)
+{
+	char *ptr, page[page_size];
+	int file, i;
+
+	ptr = map_private_file(&file, 16);
+	ASSERT_NE(ptr, NULL);
+	memset(page, 1, page_size);
+	for (i = 0; i < 16; i++)
+		ASSERT_EQ(write(file, page, page_size), page_size);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr + 3 * page_size, 1, 1), 0);
+	EXPECT_EQ(ptr[2 * page_size], 1);
+	EXPECT_TRUE(is_present(ptr + 4 * page_size));
+	EXPECT_TRUE(is_entry(ptr + 3 * page_size));
+	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, 16), 1);
+	EXPECT_EQ(*(uint64_t *)(ptr + 3 * page_size),
+		  DEVICE_ONE + 0x0101010101010101ULL);
+	munmap(ptr, 16 * page_size);
+	close(file);
+}
+
+/* A hole in the file leaves copies alone, the end of the file does not. */
+WALKER(truncate_private_file)
+{
+	const int npages = 8;
+	char *ptr;
+	int file;
+
+	ptr = map_private_file(&file, npages);
+	ASSERT_NE(ptr, NULL);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
+	ASSERT_EQ(fallocate(file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			    npages * page_size), 0);
+	EXPECT_EQ(count(ptr, npages, is_entry), npages);
+	EXPECT_EQ(((uint64_t *)ptr)[0], DEVICE_ONE);
+	ASSERT_EQ(hmm_make_exclusive(self->fd, ptr, 1), 0);
+
+	ASSERT_EQ(ftruncate(file, 0), 0);
+	EXPECT_EQ(count(ptr, npages, is_entry), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, npages), 0);
+	EXPECT_EQ(hmm_make_exclusive(self->fd, ptr, 1), -EFAULT);
+	munmap(ptr, npages * page_size);
+	close(file);
+}
+
+#ifdef __x86_64__
+
+#define TRACING	"/tmp/hmm-tracing"
+#define PROBED	"/tmp/hmm-probed"
+
+/* How often has the probe been hit? */
+static int uprobe_hits(void)
+{
+	char text[256];
+	int hits;
+
+	read_text(TRACING "/uprobe_profile", text, sizeof(text));
+	return sscanf(text, "%*s %*s %d", &hits) == 1 ? hits : -1;
+}
+
+/* A breakpoint is put into a page that a device has had up to now. */
+WALKER(uprobe)
+{
+	/* nop; mov $42, %eax; ret */
+	static const char code[] = "\x90\xb8\x2a\x00\x00\x00\xc3";
+	int file = open(PROBED, O_CREAT | O_TRUNC | O_RDWR, 0700);
+	int (*func)(void);
+	char *ptr;
+
+	mkdir(TRACING, 0755);
+	if (access(TRACING "/uprobe_events", F_OK) &&
+	    mount("tracefs", TRACING, "tracefs", 0, NULL))
+		SKIP(return, "No tracefs");
+	if (access(TRACING "/uprobe_events", F_OK))
+		SKIP(return, "No uprobes");
+
+	ASSERT_EQ(ftruncate(file, page_size), 0);
+	ASSERT_EQ(pwrite(file, code, sizeof(code), 64), sizeof(code));
+	ptr = mmap(NULL, page_size, PROT_READ | PROT_WRITE | PROT_EXEC,
+		   MAP_PRIVATE, file, 0);
+	ASSERT_NE(ptr, MAP_FAILED);
+	func = (int (*)(void))(ptr + 64);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 1, 1), 0);
+	/* No breakpoint where it could be written over */
+	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ | PROT_EXEC), 0);
+	ASSERT_TRUE(is_entry(ptr));
+
+	ASSERT_EQ(write_text(TRACING "/uprobe_events",
+			     "p:hmm_probe " PROBED ":64"), 0);
+	ASSERT_EQ(write_text(TRACING "/events/uprobes/hmm_probe/enable", "1"),
+		  0);
+	EXPECT_TRUE(is_present(ptr));
+	EXPECT_EQ(func(), 42);
+	EXPECT_EQ(uprobe_hits(), 1);
+	EXPECT_EQ(*(uint64_t *)ptr, DEVICE_ONE);
+
+	/* And taken out of a page that it has now */
+	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ | PROT_WRITE | PROT_EXEC),
+		  0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 1, 1), 0);
+	EXPECT_EQ(write_text(TRACING "/events/uprobes/hmm_probe/enable", "0"),
+		  0);
+	EXPECT_EQ(func(), 42);
+	EXPECT_EQ(uprobe_hits(), 1);
+	EXPECT_EQ(*(uint64_t *)ptr, 2 * DEVICE_ONE);
+	EXPECT_EQ(memcmp(ptr + 64, code, sizeof(code)), 0);
+	write_text(TRACING "/uprobe_events", "-:hmm_probe");
+	umount(TRACING);
+	munmap(ptr, page_size);
+	close(file);
+	unlink(PROBED);
+}
+
+#endif /* __x86_64__ */
+
+TEST_HARNESS_MAIN
