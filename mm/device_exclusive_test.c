@@ -957,6 +957,41 @@ static void follow_pte_finds_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, err, -EINVAL);
 }
 
+#ifdef CONFIG_NUMA_BALANCING
+
+/* A hint where the CPU is would come from a fault, which takes the page back. */
+static void numa_balancing_leaves_the_entry(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	KUNIT_EXPECT_EQ(test, cpu_write(f->addr + PAGE_SIZE, 1), 0);
+	pte = read_pte(f, f->addr);
+	/* For a single thread, memory near it would be left alone. */
+	mmget(f->mm);
+	/* as would be what has another reference */
+	lru_add_drain_all();
+	mmap_read_lock(f->mm);
+	KUNIT_EXPECT_EQ(test, 1UL,
+			change_prot_numa(find_vma(f->mm, f->addr), f->addr,
+					 f->addr + 2 * PAGE_SIZE));
+	mmap_read_unlock(f->mm);
+	mmput(f->mm);
+	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, f->addr), pte));
+	KUNIT_EXPECT_TRUE(test,
+			  pte_protnone(read_pte(f, f->addr + PAGE_SIZE)));
+}
+
+#else
+
+static void numa_balancing_leaves_the_entry(struct kunit *test)
+{
+	kunit_info(test, "this kernel does not balance\n");
+}
+
+#endif /* CONFIG_NUMA_BALANCING */
+
 /* An error is about the first page. There is nothing in the array then. */
 static void error_leaves_the_array_alone(struct kunit *test)
 {
@@ -1498,6 +1533,7 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(page_referenced_asks_the_device),
 	KUNIT_CASE(end_of_migration_leaves_the_entry),
 	KUNIT_CASE(follow_pte_finds_nothing),
+	KUNIT_CASE(numa_balancing_leaves_the_entry),
 	KUNIT_CASE(error_leaves_the_array_alone),
 	KUNIT_CASE(takeover_wants_a_vma_that_is_writable_now),
 	KUNIT_CASE(takeover_wants_an_entry_without_uffd_wp),

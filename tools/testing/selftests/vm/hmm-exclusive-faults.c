@@ -951,15 +951,15 @@ static void run_out_of_memory(struct owner *owner)
 	}
 }
 
-TEST_FAULTS(oom_kill_while_the_device_asks)
+/*
+ * Returns whether the process was not only killed but reaped, by what may not
+ * sleep. It may be gone before that begins.
+ */
+static bool kill_by_oom(struct __test_metadata *_metadata, int kmsg)
 {
-	int kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
 	struct owner owner;
 	char text[64];
-
-	ASSERT_GE(kmsg, 0);
-	if (!make_cgroup("24M"))
-		SKIP(return, "No memory controller in cgroup2");
+	bool reaped;
 
 	ASSERT_TRUE(start_owner(&owner, 4096, run_out_of_memory));
 	snprintf(text, sizeof(text), "%d", owner.pid);
@@ -969,12 +969,26 @@ TEST_FAULTS(oom_kill_while_the_device_asks)
 	ASSERT_EQ(exit_status(owner.pid), -SIGKILL);
 	ASSERT_EQ(hold_pages(0), 0);
 
-	/* It has not only been killed but reaped, by what may not sleep. */
 	snprintf(text, sizeof(text), "oom_reaper: reaped process %d ",
 		 owner.pid);
-	EXPECT_TRUE(wait_for_log(kmsg, text));
+	reaped = wait_for_log(kmsg, text);
 	ASSERT_EQ(out_of_reach(&owner), 0);
 	forget_owner(&owner);
+	return reaped;
+}
+
+TEST_FAULTS(oom_kill_while_the_device_asks)
+{
+	int i, kmsg = open("/dev/kmsg", O_RDONLY | O_NONBLOCK);
+
+	ASSERT_GE(kmsg, 0);
+	if (!make_cgroup("24M"))
+		SKIP(return, "No memory controller in cgroup2");
+
+	for (i = 0; i < 5; i++)
+		if (kill_by_oom(_metadata, kmsg))
+			break;
+	EXPECT_LT(i, 5);
 	rmdir(in_cgroup(""));
 	close(kmsg);
 }

@@ -949,11 +949,11 @@ static void memory_once(struct worker *w)
 	if (file)
 		fclose(file);
 	snprintf(text, sizeof(text), "%lu",
-		 now / 4 + hmm_rand(&w->random, now / 2 + 1));
-	/* Reclaims, on the spot, what is above. */
+		 now / 2 + hmm_rand(&w->random, now / 2 + 1));
+	/* Reclaims, on the spot, what is above; and everybody has to sleep. */
 	cgroup_write("memory.high", text);
 	cgroup_write("memory.high", "max");
-	nap(w, 50000);
+	nap(w, 500000);
 }
 
 /* Disturber: migration to device memory, from where CPU and device fetch it */
@@ -1528,13 +1528,20 @@ static bool kill_phase(pid_t pid)
 	return false;
 }
 
-/* The name of somebody who has not got on for too long, or NULL */
+/* What disturbs may wait for long, as for a child that has to be paged in. */
+static bool is_side(const char *name)
+{
+	return !strncmp(name, "CPU", 3) || !strncmp(name, "device", 6);
+}
+
+/* The name of a side that has not got on for too long, or NULL */
 static const char *starved(uint64_t *seen, long *since, long now)
 {
 	int nr, last = report->running ? report->nr_workers : 1;
 
 	for (nr = 0; nr < last; nr++) {
-		if (report->progress[nr] != seen[nr]) {
+		if (report->progress[nr] != seen[nr] ||
+		    (report->running && !is_side(report->name[nr]))) {
 			seen[nr] = report->progress[nr];
 			since[nr] = now;
 		} else if (now - since[nr] > opt.starve) {
