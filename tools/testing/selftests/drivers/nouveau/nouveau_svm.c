@@ -155,7 +155,7 @@ TEST_F(svm, permission_follows_the_cpu)
 	*word = 1;
 	ASSERT_EQ(gpu_add(self->fd, word, 1, 10), 0);
 	EXPECT_EQ(gpu_flags(self->fd, word), VALID | WRITABLE | ATOMICS);
-	EXPECT_EQ(atomic_fetch_add((_Atomic uint64_t *)word, 1), 11);
+	EXPECT_EQ(__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST), 11);
 	EXPECT_EQ(gpu_flags(self->fd, word), VALID | WRITABLE);
 	ASSERT_EQ(gpu_write(self->fd, word, 5), 0);
 	EXPECT_EQ(*word, 5);
@@ -277,9 +277,9 @@ struct work {
 	atomic_ullong cpu, gpu;
 };
 
-static _Atomic uint64_t *counter(struct work *work, int page)
+static uint64_t *counter(struct work *work, int page)
 {
-	return (_Atomic uint64_t *)(work->mem + page * work->page_size);
+	return (uint64_t *)(work->mem + page * work->page_size);
 }
 
 static void *cpu_thread(void *data)
@@ -288,7 +288,8 @@ static void *cpu_thread(void *data)
 	int i;
 
 	for (i = 0; work->rounds ? i < work->rounds : !work->stop; i++)
-		atomic_fetch_add(counter(work, i % work->pages), 1);
+		__atomic_fetch_add(counter(work, i % work->pages), 1,
+				   __ATOMIC_SEQ_CST);
 	work->cpu += i;
 	return NULL;
 }
