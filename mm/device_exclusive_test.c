@@ -951,8 +951,11 @@ static void follow_pte_finds_nothing(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 	mmap_read_lock(f->mm);
 	err = follow_pte(f->mm, f->addr, &ptep, &ptl);
-	if (!err)
+	if (!err) {
+		/* which it does not say to sparse */
+		__acquire(ptl);
 		pte_unmap_unlock(ptep, ptl);
+	}
 	mmap_read_unlock(f->mm);
 	KUNIT_EXPECT_EQ(test, err, -EINVAL);
 }

@@ -5,6 +5,7 @@
  * space, a clock, and instance memory.
  */
 #include "vmm.h"
+#include "nouveau_test_gpu.h"
 
 #include <nvif/ifc00d.h>
 #include <subdev/instmem/priv.h>
