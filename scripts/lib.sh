@@ -81,11 +81,16 @@ check_config()
 	esac
 }
 
+compiler()
+{
+	[ "${CCACHE:-}" = "no" ] || ! have ccache || { echo "ccache gcc"; return; }
+	echo gcc
+}
+
 # The kernel's make, for $tree and $objs.
 kmake()
 {
-	cc=gcc
-	[ "${CCACHE:-}" = "no" ] || ! have ccache || cc="ccache gcc"
+	cc=$(compiler)
 	make -C "$tree" O="$objs" CC="$cc" HOSTCC="$cc" -j"$JOBS" --no-print-directory "$@"
 }
 
