@@ -510,13 +510,11 @@ static inline bool is_writable(pte_t pte)
 }
 
 /*
- * Its page. NULL: it takes a write fault first. Page-table lock held. The VMA is
- * one that check_vma() accepts: what is writable there is a normal page.
+ * The page of a PTE that is_writable(). Page-table lock held. The VMA is one that
+ * check_vma() accepts: what is writable there is a normal page.
  */
 static inline struct page *writable_page(pte_t pte)
 {
-	if (!is_writable(pte))
-		return NULL;
 	return pte_present(pte) ? pte_page(pte) : exclusive_page(pte);
 }
 
@@ -592,15 +590,16 @@ static int fault_in_page(struct vm_area_struct *vma, unsigned long addr)
 static unsigned long skip_writable(struct vm_area_struct *vma, pmd_t *pmd,
 				   unsigned long addr, unsigned long end)
 {
-	pte_t *start_pte, *ptep;
+	unsigned long npages = (end - addr) >> PAGE_SHIFT, n;
 	spinlock_t *ptl;
+	pte_t *ptep;
 
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE)
-		if (!is_writable(*ptep))
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (n = 0; n < npages; n++)
+		if (!is_writable(ptep[n]))
 			break;
-	pte_unmap_unlock(start_pte, ptl);
-	return addr;
+	pte_unmap_unlock(ptep, ptl);
+	return addr + n * PAGE_SIZE;
 }
 
 /*
@@ -643,14 +642,15 @@ static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
 static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 				    unsigned long addr)
 {
-	struct page *page;
+	struct page *page = NULL;
 	spinlock_t *ptl;
 	pte_t *ptep;
 
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	page = writable_page(*ptep);
-	if (page)
+	if (is_writable(*ptep)) {
+		page = writable_page(*ptep);
 		get_page(page);
+	}
 	pte_unmap_unlock(ptep, ptl);
 
 	if (page && lock_page_killable(page)) {
@@ -661,44 +661,43 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 }
 
 /*
- * What set_page_dirty() does for anonymous memory, without the call: nobody but
- * the swap cache wants to know. The page is locked, so it can neither get into
- * that nor out of it.
+ * No CPU will notice what the device writes, so take the page for written. This
+ * is what set_page_dirty() does for anonymous memory, without the call: nobody
+ * but the swap cache wants to know. The page is locked, so it can neither get
+ * into that nor out of it. PageDirty() and the like would look for the head
+ * again, each of them.
  */
-static void dirty_anon_page(struct page *page)
+static void dirty_anon_page(struct page *head)
 {
-	if (PageDirty(page))
+	unsigned long flags = READ_ONCE(head->flags);
+
+	if (flags & BIT(PG_dirty))
 		return;
-	if (PageSwapCache(page))
-		set_page_dirty(page);
+	if (flags & BIT(PG_swapcache))
+		set_page_dirty(head);
 	else
-		SetPageDirty(page);
+		set_bit(PG_dirty, &head->flags);
 }
 
 /*
- * Replace the mapping, or take over the entry of another owner who has been
- * told by now. @page is locked, and so is the page table. Returns whether a TLB
- * may still have the mapping.
+ * Replace the mapping of @page. That is locked and dirty, the page table is locked.
+ * Soft-dirty tracking takes it for written, too.
  */
-static bool make_entry(struct vm_area_struct *vma, unsigned long addr,
+static void make_entry(struct vm_area_struct *vma, unsigned long addr,
 		       pte_t *ptep, struct page *page)
 {
-	bool present = pte_present(*ptep);
-	pte_t entry = *ptep;
-	swp_entry_t new;
+	swp_entry_t entry = make_device_exclusive_entry(page_to_pfn(page));
+	pte_t pte = pte_swp_mksoft_dirty(swp_entry_to_pte(entry));
 
-	if (present) {
-		ptep_get_and_clear(vma->vm_mm, addr, ptep);
-		new = make_device_exclusive_entry(page_to_pfn(page));
-		entry = swp_entry_to_pte(new);
-	}
-	/*
-	 * No CPU will notice what the device writes, so take it for written:
-	 * for reclaim, for MADV_FREE, and for soft-dirty tracking.
-	 */
-	dirty_anon_page(page);
-	set_pte_at(vma->vm_mm, addr, ptep, pte_swp_mksoft_dirty(entry));
-	return present;
+	ptep_get_and_clear(vma->vm_mm, addr, ptep);
+	set_pte_at(vma->vm_mm, addr, ptep, pte);
+}
+
+/* The same where there is an entry, whose owner has been told by now. */
+static void take_over_entry(struct vm_area_struct *vma, unsigned long addr,
+			    pte_t *ptep)
+{
+	set_pte_at(vma->vm_mm, addr, ptep, pte_swp_mksoft_dirty(*ptep));
 }
 
 /*
@@ -727,7 +726,7 @@ static bool only_mapping(struct page *page, struct page *head)
 static int trylock_exclusive(struct page *page, struct page *head,
 			     struct page **locked)
 {
-	if (head != *locked && !trylock_page(head))
+	if (head != *locked && test_and_set_bit_lock(PG_locked, &head->flags))
 		return -EBUSY;
 	if (!only_mapping(page, head)) {
 		if (head != *locked)
@@ -751,35 +750,48 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 			unsigned long start, unsigned long end,
 			struct page *first, struct page **pages)
 {
+	long npages = (end - start) >> PAGE_SHIFT, n = 0;
 	struct page *locked = compound_head(first);
-	unsigned long addr = start;
-	pte_t *start_pte, *ptep;
 	bool flush = false;
-	int n = 0, err = 0;
 	spinlock_t *ptl;
+	pte_t *ptep;
+	int err = 0;
 
 	flush_cache_range(vma, start, end);
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
-	arch_enter_lazy_mmu_mode();
-	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE) {
-		struct page *page = writable_page(*ptep), *head;
+	ptep = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	if (!is_writable(*ptep) || writable_page(*ptep) != first)
+		goto unlock;
 
-		if (!page || (!n && page != first))
+	arch_enter_lazy_mmu_mode();
+	for (; n < npages; n++) {
+		unsigned long addr = start + n * PAGE_SIZE;
+		struct page *page, *head;
+		pte_t pte = ptep[n];
+
+		if (!is_writable(pte))
 			break;
+		page = writable_page(pte);
 		head = compound_head(page);
 		err = trylock_exclusive(page, head, &locked);
 		if (err)
 			break;
 		/* A get_page() that knows the head */
 		page_ref_inc(head);
-		pages[n++] = page;
-		flush |= make_entry(vma, addr, ptep, page);
+		pages[n] = page;
+		dirty_anon_page(head);
+		if (pte_present(pte)) {
+			make_entry(vma, addr, ptep + n, page);
+			flush = true;
+		} else {
+			take_over_entry(vma, addr, ptep + n);
+		}
 	}
 	arch_leave_lazy_mmu_mode();
 	/* Before anybody can look at the entries, or the device is started. */
 	if (flush)
-		flush_tlb_range(vma, start, addr);
-	pte_unmap_unlock(start_pte, ptl);
+		flush_tlb_range(vma, start, start + n * PAGE_SIZE);
+unlock:
+	pte_unmap_unlock(ptep, ptl);
 	return n ? n : err;
 }
 

@@ -536,8 +536,42 @@ static void memory_that_cannot_be_exclusive_is_refused(struct kunit *test)
 	addr = map(PROT_NONE, MAP_PRIVATE);
 	KUNIT_EXPECT_EQ(test, make(f, addr, 1, &owner_a), -EFAULT);
 	addr = map(PROT_READ | PROT_WRITE, MAP_SHARED);
-	if (!IS_ERR_VALUE(addr))
-		KUNIT_EXPECT_EQ(test, make(f, addr, 1, &owner_a), -EOPNOTSUPP);
+	if (IS_ERR_VALUE(addr))
+		return;
+	KUNIT_EXPECT_EQ(test, make(f, addr, 1, &owner_a), -EOPNOTSUPP);
+	/* nor has it been faulted in, which would dirty a file */
+	KUNIT_EXPECT_TRUE(test, pte_none(read_pte(f, addr)));
+}
+
+static void page_with_another_mapping_is_refused(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	page = f->pages[0];
+	atomic_inc(&page->_mapcount);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			make_and_put(f, f->addr, 1, &owner_a));
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	atomic_dec(&page->_mapcount);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+}
+
+static void page_of_ksm_is_refused(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct address_space *mapping;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	page = f->pages[0];
+	mapping = page->mapping;
+	page->mapping = (void *)((unsigned long)mapping | PAGE_MAPPING_KSM);
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			make_and_put(f, f->addr, 1, &owner_a));
+	page->mapping = mapping;
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 }
 
 static void bad_arguments_are_refused(struct kunit *test)
@@ -637,6 +671,26 @@ static void huge_page_stays_whole_and_every_subpage_is_had(struct kunit *test)
 	/* one for each mapping, and ours */
 	KUNIT_EXPECT_EQ(test, page_count(head), n + 1);
 	put_page(head);
+}
+
+static void huge_page_with_another_mapping_is_refused(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr = map_huge(f);
+	struct page *head;
+
+	if (!addr) {
+		kunit_info(test, "no huge page to be had\n");
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, make_and_put(f, addr, 2, &owner_a), 2);
+	head = f->pages[0];
+	atomic_inc(compound_mapcount_ptr(head));
+	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+			make_and_put(f, addr + PAGE_SIZE, 1, &owner_a));
+	KUNIT_EXPECT_FALSE(test, PageLocked(head));
+	atomic_dec(compound_mapcount_ptr(head));
+	KUNIT_EXPECT_EQ(test, make_and_put(f, addr, 2, &owner_a), 2);
 }
 
 static void count_ends_where_a_huge_page_comes_up_again(struct kunit *test)
@@ -937,6 +991,26 @@ static void end_of_migration_leaves_the_entry(struct kunit *test)
 	remove_migration_ptes(page, page, false);
 	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, f->addr), pte));
 	KUNIT_EXPECT_EQ(test, page_mapcount(page), 1);
+	put_device_exclusive_range(f->pages, 1);
+}
+
+/* Whatever has become of the page's own flag since */
+static void entry_counts_as_a_dirty_mapping(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION))
+		return;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	page = f->pages[0];
+	ClearPageDirty(page);
+	try_to_migrate(page, 0);
+	KUNIT_EXPECT_TRUE(test, PageDirty(page));
+	KUNIT_EXPECT_EQ(test, page_mapcount(page), 0);
+	remove_migration_ptes(page, page, false);
+	KUNIT_EXPECT_TRUE(test, pte_write(read_pte(f, f->addr)));
 	put_device_exclusive_range(f->pages, 1);
 }
 
@@ -1325,6 +1399,31 @@ static void scan_does_not_turn_round(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, is_exclusive(f, page_addr(f, 2)));
 }
 
+#ifdef CONFIG_TRACEPOINTS
+
+static void trace_event_has_all_pages_of_a_window(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct traced broken = {};
+
+	make_all(test);
+	register_trace_device_exclusive_break(trace_back, &broken);
+	scan(f, 6, 4);
+	unregister_trace_device_exclusive_break(trace_back, &broken);
+	tracepoint_synchronize_unregister();
+	KUNIT_EXPECT_EQ(test, broken.start, page_addr(f, 3));
+	KUNIT_EXPECT_EQ(test, broken.npages, 2);
+}
+
+#else
+
+static void trace_event_has_all_pages_of_a_window(struct kunit *test)
+{
+	kunit_info(test, "this kernel does not trace\n");
+}
+
+#endif /* CONFIG_TRACEPOINTS */
+
 static void locked_page_ahead_is_left(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -1522,9 +1621,12 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(count_ends_at_a_page_that_is_locked),
 	KUNIT_CASE(count_ends_where_the_vma_ends),
 	KUNIT_CASE(memory_that_cannot_be_exclusive_is_refused),
+	KUNIT_CASE(page_with_another_mapping_is_refused),
+	KUNIT_CASE(page_of_ksm_is_refused),
 	KUNIT_CASE(bad_arguments_are_refused),
 	KUNIT_CASE(munmap_lets_the_page_go),
 	KUNIT_CASE(huge_page_stays_whole_and_every_subpage_is_had),
+	KUNIT_CASE(huge_page_with_another_mapping_is_refused),
 	KUNIT_CASE(count_ends_where_a_huge_page_comes_up_again),
 	KUNIT_CASE(call_ends_at_the_page_table_page),
 	KUNIT_CASE(dirty_tracking_leaves_an_entry_alone),
@@ -1535,6 +1637,7 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(other_events_have_no_owner),
 	KUNIT_CASE(page_referenced_asks_the_device),
 	KUNIT_CASE(end_of_migration_leaves_the_entry),
+	KUNIT_CASE(entry_counts_as_a_dirty_mapping),
 	KUNIT_CASE(follow_pte_finds_nothing),
 	KUNIT_CASE(numa_balancing_leaves_the_entry),
 	KUNIT_CASE(error_leaves_the_array_alone),
@@ -1553,6 +1656,7 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(pages_ahead_must_have_been_used),
 	KUNIT_CASE(pages_that_a_device_took_again_end_the_scan),
 	KUNIT_CASE(scan_does_not_turn_round),
+	KUNIT_CASE(trace_event_has_all_pages_of_a_window),
 	KUNIT_CASE(locked_page_ahead_is_left),
 	KUNIT_CASE(page_ahead_locked_meanwhile_is_left),
 	KUNIT_CASE(page_ahead_replaced_meanwhile_is_left),

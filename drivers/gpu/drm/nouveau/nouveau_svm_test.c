@@ -8,6 +8,7 @@
  * by slub_debug=FZP.
  */
 #include "nouveau_test_gpu.h"
+#include "nouveau_dmem.h"
 
 #include <nvif/class.h>
 #include <nvif/if000c.h>
@@ -21,11 +22,13 @@
 #include <linux/mman.h>
 #include <linux/sched/mm.h>
 #include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
 #include <linux/uaccess.h>
 
 #define V	NVIF_VMM_PFNMAP_V0_V
 #define W	NVIF_VMM_PFNMAP_V0_W
 #define A	NVIF_VMM_PFNMAP_V0_A
+#define VRAM	NVIF_VMM_PFNMAP_V0_VRAM
 #define VWA	(V | W | A)
 
 #define ENTRIES		16
@@ -103,8 +106,10 @@ static void svm_test_exit(struct kunit *test)
 	if (t->addr)
 		unmap(t->addr, PAGES);
 	mmu_notifier_synchronize();
-	if (t->gpu)
+	if (t->gpu) {
+		test_gpu_vram_del(t->gpu);
 		test_gpu_del(t->gpu);
+	}
 	/* After a failed assertion this is another thread, and that one is gone. */
 	if (current->flags & PF_KTHREAD) {
 		kthread_unuse_mm(test_mm);
@@ -146,7 +151,7 @@ static void expect(struct kunit *test, unsigned long addr, u64 want,
 	KUNIT_EXPECT_EQ(test, t->gpu->stats.cancels, cancels);
 }
 
-static void svm_needs_a_class(struct kunit *test)
+static void svm_needs_a_buffer(struct kunit *test)
 {
 	struct test_gpu *gpu = test_gpu_new(ENTRIES);
 
@@ -156,6 +161,11 @@ static void svm_needs_a_class(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gpu->drm.svm);
 
 	gpu->no_class = false;
+	gpu->no_buffer = true;
+	nouveau_svm_init(&gpu->drm);
+	KUNIT_EXPECT_FALSE(test, gpu->drm.svm);
+
+	gpu->no_buffer = false;
 	gpu->drm.client.device.info.family = NV_DEVICE_INFO_V0_VOLTA;
 	nouveau_svm_init(&gpu->drm);
 	KUNIT_EXPECT_FALSE(test, gpu->drm.svm);
@@ -398,6 +408,104 @@ static void read_only(struct kunit *test)
 	unmap(addr, 1);
 }
 
+/* Zaps a page between its being made exclusive and its being mapped. */
+struct zapper {
+	struct mmu_notifier notifier;
+	struct work_struct work;
+	struct completion done;
+	struct file *file;
+	unsigned long addr;
+	void *owner;
+	int times, made;
+};
+
+static void zapper_work(struct work_struct *work)
+{
+	struct zapper *zapper = container_of(work, struct zapper, work);
+
+	unmap_mapping_range(zapper->file->f_mapping, 0, PAGE_SIZE, true);
+	complete(&zapper->done);
+}
+
+static void zapper_range_end(struct mmu_notifier *mn,
+			     const struct mmu_notifier_range *range)
+{
+	struct zapper *zapper = container_of(mn, struct zapper, notifier);
+
+	if (range->event != MMU_NOTIFY_EXCLUSIVE ||
+	    range->owner != zapper->owner || zapper->made++ >= zapper->times)
+		return;
+	schedule_work(&zapper->work);
+	wait_for_completion(&zapper->done);
+}
+
+static const struct mmu_notifier_ops zapper_ops = {
+	.invalidate_range_end = zapper_range_end,
+};
+
+/* The page is private memory over a file: that can be zapped from anywhere. */
+static void zapper_start(struct kunit *test, struct zapper *zapper, int times)
+{
+	struct svm_test *t = test->priv;
+
+	memset(zapper, 0, sizeof(*zapper));
+	zapper->notifier.ops = &zapper_ops;
+	zapper->owner = &t->gpu->ddev;
+	zapper->times = times;
+	zapper->file = shmem_file_setup("nouveau-test", PAGE_SIZE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR(zapper->file));
+	zapper->addr = vm_mmap(zapper->file, 0, PAGE_SIZE, RW, MAP_PRIVATE, 0);
+	KUNIT_ASSERT_FALSE(test, IS_ERR_VALUE(zapper->addr));
+	touch(test, zapper->addr, 1);
+	INIT_WORK_ONSTACK(&zapper->work, zapper_work);
+	init_completion(&zapper->done);
+	KUNIT_ASSERT_EQ(test, 0, mmu_notifier_register(&zapper->notifier,
+						       test_mm));
+}
+
+static void zapper_stop(struct zapper *zapper)
+{
+	mmu_notifier_unregister(&zapper->notifier, test_mm);
+	destroy_work_on_stack(&zapper->work);
+	unmap(zapper->addr, 1);
+	fput(zapper->file);
+}
+
+/* What the handler has got hold of is no page of the process any more. */
+static void mapping_changes_meanwhile(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	struct zapper zapper;
+	struct page *page;
+
+	zapper_start(test, &zapper, 1);
+	fault_now(t, zapper.addr, TEST_ATOMIC);
+	KUNIT_EXPECT_EQ(test, zapper.made, 2);
+	expect(test, zapper.addr, VWA, 1, 0);
+	KUNIT_EXPECT_EQ(test, 1, get_user_pages_fast(zapper.addr, 1, 0, &page));
+	KUNIT_EXPECT_EQ(test, page_to_phys(page),
+			test_gpu_pte(&t->client, zapper.addr) & PAGE_MASK);
+	put_page(page);
+	zapper_stop(&zapper);
+}
+
+/* Neither mapped nor cancelled, and the others on the page wait as well. */
+static void out_of_time_is_replayed(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	struct zapper zapper;
+
+	zapper_start(test, &zapper, INT_MAX);
+	fault(t, zapper.addr, TEST_ATOMIC);
+	fault(t, zapper.addr, TEST_READ);
+	fault(t, t->addr, TEST_READ);
+	handle(t);
+	expect(test, zapper.addr, 0, 1, 0);
+	expect(test, t->addr, V | W, 1, 0);
+	KUNIT_EXPECT_EQ(test, t->gpu->stats.maps, 1ULL);
+	zapper_stop(&zapper);
+}
+
 static int special_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	vma->vm_flags |= VM_PFNMAP | VM_IO;
@@ -572,6 +680,27 @@ static void event_spares_neighbours(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, flags(t, t->addr + 2 * PAGE_SIZE), VWA);
 }
 
+/* Which may happen until the notifier has gone as well. */
+static void event_after_client(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	struct nouveau_svmm *svmm = nouveau_svmm_get(t->client.cli.svm.svmm);
+	const struct mmu_notifier_ops *ops = svmm->notifier.ops;
+	struct mmu_notifier_range range = {
+		.mm = test_mm,
+		.start = t->addr,
+		.end = t->addr + PAGE_SIZE,
+		.flags = MMU_NOTIFIER_RANGE_BLOCKABLE,
+	};
+
+	fault_now(t, t->addr, TEST_ATOMIC);
+	test_client_fini(&t->client);
+	ops->release(&svmm->notifier, test_mm);
+	KUNIT_EXPECT_EQ(test, 0, ops->invalidate_range_start(&svmm->notifier,
+							     &range));
+	nouveau_svmm_put(svmm);
+}
+
 /* What reaches over the unmanaged range clears both sides, and it not: exit. */
 static void event_spares_unmanaged(struct kunit *test)
 {
@@ -707,8 +836,176 @@ static void cpu_is_held(struct kunit *test)
 	nouveau_svm_hold_us = 0;
 }
 
+static u32 get(struct kunit *test, unsigned long addr)
+{
+	u32 value = 0;
+
+	KUNIT_EXPECT_FALSE(test, get_user(value, (u32 __user *)addr));
+	return value;
+}
+
+/* What DRM_NOUVEAU_SVM_BIND does, which is not for kernel threads. */
+static void move_to_vram(struct kunit *test, unsigned long addr,
+			 unsigned long pages)
+{
+	struct svm_test *t = test->priv;
+	struct vm_area_struct *vma;
+
+	if (!t->gpu->vram)
+		KUNIT_ASSERT_EQ(test, 0, test_gpu_vram_new(t->gpu));
+	mmap_read_lock(test_mm);
+	vma = find_vma(test_mm, addr);
+	KUNIT_EXPECT_EQ(test, 0,
+			nouveau_dmem_migrate_vma(&t->gpu->drm,
+						 t->client.cli.svm.svmm, vma,
+						 addr, addr + pages * PAGE_SIZE));
+	mmap_read_unlock(test_mm);
+}
+
+static void gpu_add(struct kunit *test, unsigned long addr, u64 value)
+{
+	struct svm_test *t = test->priv;
+	struct test_engine engine = { .inst = t->client.inst };
+
+	KUNIT_EXPECT_EQ(test, 0, test_gpu_access(&t->client, &engine,
+						 TEST_ATOMIC, addr, &value));
+}
+
+static void vram_takes_atomics(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	int i;
+
+	move_to_vram(test, t->addr, PAGES);
+	for (i = 0; i < PAGES; i++) {
+		expect(test, t->addr + i * PAGE_SIZE, VRAM | VWA, 0, 0);
+		gpu_add(test, t->addr + i * PAGE_SIZE, i);
+	}
+	/* The CPU takes one, with what the GPU has made of it. */
+	KUNIT_EXPECT_EQ(test, get(test, t->addr + 2 * PAGE_SIZE), 3U);
+	expect(test, t->addr + 2 * PAGE_SIZE, 0, 0, 0);
+	expect(test, t->addr + 3 * PAGE_SIZE, VRAM | VWA, 0, 0);
+}
+
+/* Where the GPU has lost the mapping and not the page. */
+static void vram_is_mapped_where_it_is(struct kunit *test)
+{
+	static const u64 want[] = { VRAM | VWA, VRAM | VWA, VRAM | VWA };
+	struct svm_test *t = test->priv;
+	int i;
+
+	move_to_vram(test, t->addr, ARRAY_SIZE(want));
+	nouveau_svmm_invalidate(t->client.cli.svm.svmm, t->addr,
+				t->addr + PAGES * PAGE_SIZE);
+	for (i = 0; i < ARRAY_SIZE(want); i++)
+		fault(t, t->addr + i * PAGE_SIZE, i);
+	handle(t);
+	for (i = 0; i < ARRAY_SIZE(want); i++)
+		expect(test, t->addr + i * PAGE_SIZE, want[i], 1, 0);
+}
+
+static void vram_read_only(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	unsigned long addr = map(test, 1, PROT_READ);
+
+	move_to_vram(test, addr, 1);
+	expect(test, addr, VRAM | V, 0, 0);
+	fault(t, addr, TEST_ATOMIC);
+	fault(t, addr, TEST_WRITE);
+	fault(t, addr, TEST_READ);
+	handle(t);
+	KUNIT_EXPECT_EQ(test, t->gpu->stats.cancels, 2ULL);
+	KUNIT_EXPECT_EQ(test, t->gpu->stats.replays, 1ULL);
+	KUNIT_EXPECT_TRUE(test, flags(t, addr) & V);
+	KUNIT_EXPECT_FALSE(test, flags(t, addr) & (W | A));
+	unmap(addr, 1);
+}
+
+static void expect_taken(struct test_gpu *gpu)
+{
+	struct svm_test *t = gpu->data;
+
+	if (t && (flags(t, t->addr) || flags(t, t->addr + PAGE_SIZE)))
+		gpu->data = NULL;
+}
+
+/* The GPU does not go on with a page while it is copied. */
+static void taken_before_it_moves(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+
+	fault(t, t->addr, TEST_ATOMIC);
+	fault(t, t->addr + PAGE_SIZE, TEST_WRITE);
+	handle(t);
+	gpu_add(test, t->addr, 5);
+	t->gpu->data = t;
+	t->gpu->on_copy = expect_taken;
+	move_to_vram(test, t->addr, 2);
+	t->gpu->on_copy = NULL;
+	KUNIT_EXPECT_TRUE(test, t->gpu->data == t);
+	expect(test, t->addr, VRAM | VWA, 1, 0);
+	expect(test, t->addr + PAGE_SIZE, VRAM | VWA, 1, 0);
+	KUNIT_EXPECT_EQ(test, get(test, t->addr), 6U);
+}
+
+struct toucher {
+	struct work_struct work;
+	struct completion done;
+	unsigned long addr;
+};
+
+static void toucher_work(struct work_struct *work)
+{
+	struct toucher *toucher = container_of(work, struct toucher, work);
+
+	kthread_use_mm(test_mm);
+	WARN_ON(put_user(7, (int __user *)toucher->addr));
+	kthread_unuse_mm(test_mm);
+	complete(&toucher->done);
+}
+
+static void touch_meanwhile(struct test_gpu *gpu)
+{
+	struct toucher *toucher = gpu->data;
+
+	gpu->on_copy = NULL;
+	schedule_work(&toucher->work);
+	wait_for_completion(&toucher->done);
+}
+
+/* A CPU is first to touch what was about to be made in VRAM. */
+static void lost_to_the_cpu(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	struct toucher toucher = { .addr = map(test, 2, RW) };
+
+	INIT_WORK_ONSTACK(&toucher.work, toucher_work);
+	init_completion(&toucher.done);
+	t->gpu->data = &toucher;
+	t->gpu->on_copy = touch_meanwhile;
+	move_to_vram(test, toucher.addr, 2);
+	destroy_work_on_stack(&toucher.work);
+	expect(test, toucher.addr, 0, 0, 0);
+	KUNIT_EXPECT_TRUE(test, flags(t, toucher.addr + PAGE_SIZE) & VRAM);
+	KUNIT_EXPECT_EQ(test, get(test, toucher.addr), 7U);
+	unmap(toucher.addr, 2);
+}
+
+/* Pages stay in VRAM when their client is gone, and come back when touched. */
+static void vram_outlives_client(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+
+	move_to_vram(test, t->addr, 2);
+	gpu_add(test, t->addr, 5);
+	test_client_fini(&t->client);
+	mmu_notifier_synchronize();
+	KUNIT_EXPECT_EQ(test, get(test, t->addr), 6U);
+}
+
 static struct kunit_case svm_test_cases[] = {
-	KUNIT_CASE(svm_needs_a_class),
+	KUNIT_CASE(svm_needs_a_buffer),
 	KUNIT_CASE(svm_suspends),
 	KUNIT_CASE(svm_once_a_client),
 	KUNIT_CASE(read_maps_valid),
@@ -725,6 +1022,8 @@ static struct kunit_case svm_test_cases[] = {
 	KUNIT_CASE(unknown_instance_is_cancelled),
 	KUNIT_CASE(unmapped_is_cancelled),
 	KUNIT_CASE(read_only),
+	KUNIT_CASE(mapping_changes_meanwhile),
+	KUNIT_CASE(out_of_time_is_replayed),
 	KUNIT_CASE(special_mapping_is_cancelled),
 	KUNIT_CASE(unmanaged_is_cancelled),
 	KUNIT_CASE(failed_map_is_cancelled),
@@ -733,12 +1032,19 @@ static struct kunit_case svm_test_cases[] = {
 	KUNIT_CASE(release_clears_all),
 	KUNIT_CASE(events),
 	KUNIT_CASE(event_spares_neighbours),
+	KUNIT_CASE(event_after_client),
 	KUNIT_CASE(event_spares_unmanaged),
 	KUNIT_CASE(handler_is_waited_for),
 	KUNIT_CASE(client_goes_while_handled),
 	KUNIT_CASE(init_without_notifier),
 	KUNIT_CASE(init_without_page_sizes),
 	KUNIT_CASE(cpu_is_held),
+	KUNIT_CASE(vram_takes_atomics),
+	KUNIT_CASE(vram_is_mapped_where_it_is),
+	KUNIT_CASE(vram_read_only),
+	KUNIT_CASE(taken_before_it_moves),
+	KUNIT_CASE(lost_to_the_cpu),
+	KUNIT_CASE(vram_outlives_client),
 	{}
 };
 

@@ -134,6 +134,23 @@ static long stats_ioctl(struct test_client *client, void __user *user)
 	return copy_to_user(user, &arg, sizeof(arg)) ? -EFAULT : 0;
 }
 
+static long bind_ioctl(struct test_client *client, void __user *user)
+{
+	struct drm_nouveau_svm_bind args = {
+		.header = NOUVEAU_SVM_BIND_COMMAND__MIGRATE <<
+			  NOUVEAU_SVM_BIND_COMMAND_SHIFT |
+			  (u64)NOUVEAU_SVM_BIND_TARGET__GPU_VRAM <<
+			  NOUVEAU_SVM_BIND_TARGET_SHIFT,
+	};
+	struct nouveau_test_bind arg;
+
+	if (copy_from_user(&arg, user, sizeof(arg)))
+		return -EFAULT;
+	args.va_start = arg.addr;
+	args.va_end = arg.addr + arg.size;
+	return nouveau_svmm_bind(&client->gpu->ddev, &args, &client->file);
+}
+
 static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct test_client *client = file->private_data;
@@ -146,6 +163,8 @@ static long test_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return pte_ioctl(client, user);
 	case NOUVEAU_TEST_IOC_STATS:
 		return stats_ioctl(client, user);
+	case NOUVEAU_TEST_IOC_BIND:
+		return bind_ioctl(client, user);
 	default:
 		return -ENOTTY;
 	}
@@ -171,9 +190,11 @@ void nouveau_test_dev_init(void)
 	if (!test_gpu)
 		return;
 	nouveau_svm_init(&test_gpu->drm);
-	if (test_gpu->drm.svm && !misc_register(&test_misc))
+	if (test_gpu->drm.svm && !test_gpu_vram_new(test_gpu) &&
+	    !misc_register(&test_misc))
 		return;
 	nouveau_svm_fini(&test_gpu->drm);
+	test_gpu_vram_del(test_gpu);
 	test_gpu_del(test_gpu);
 	test_gpu = NULL;
 }
@@ -183,6 +204,7 @@ void nouveau_test_dev_exit(void)
 	if (!test_gpu)
 		return;
 	misc_deregister(&test_misc);
+	test_gpu_vram_del(test_gpu);
 	nouveau_svm_fini(&test_gpu->drm);
 	test_gpu_del(test_gpu);
 }

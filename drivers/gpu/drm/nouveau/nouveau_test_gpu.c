@@ -232,6 +232,8 @@ static int gpu_new_object(struct test_gpu *gpu, struct nvif_ioctl_new_v0 *new,
 
 	switch (new->oclass) {
 	case MAXWELL_FAULT_BUFFER_A:
+		if (gpu->no_buffer)
+			return -ENOMEM;
 		buffer->entries = gpu->entries;
 		buffer->get = REG_GET;
 		buffer->put = REG_PUT;
@@ -522,9 +524,13 @@ static bool allowed(u64 pte, enum test_access access)
 }
 
 /* The access itself. The lock is held: the page cannot be taken away. */
-static void access_page(u64 pte, enum test_access access, u64 addr, u64 *value)
+static void access_page(struct test_gpu *gpu, u64 pte, enum test_access access,
+			u64 addr, u64 *value)
 {
-	void *page = kmap_atomic(pfn_to_page(pte >> PAGE_SHIFT));
+	u64 phys = pte & NVIF_VMM_PFNMAP_V0_ADDR;
+	void *page = kmap_atomic(pte & NVIF_VMM_PFNMAP_V0_VRAM ?
+				 vmalloc_to_page(gpu->vram + phys) :
+				 pfn_to_page(phys >> PAGE_SHIFT));
 	u64 *word = page + (addr & ~PAGE_MASK & ~7);
 	u64 old = READ_ONCE(*word);
 
@@ -574,7 +580,7 @@ int test_gpu_access(struct test_client *client, struct test_engine *engine,
 		}
 		pte = pte_of(vmm_of(client), addr >> PAGE_SHIFT);
 		if (allowed(pte, access)) {
-			access_page(pte, access, addr, value);
+			access_page(gpu, pte, access, addr, value);
 			spin_unlock(&gpu->lock);
 			return 0;
 		}

@@ -6,6 +6,8 @@
 #ifndef __NOUVEAU_TEST_GPU_H__
 #define __NOUVEAU_TEST_GPU_H__
 #include "nouveau_drv.h"
+#include "nouveau_chan.h"
+#include "nouveau_fence.h"
 #include "nouveau_svm.h"
 
 #include <nvif/ifc00d.h>
@@ -57,18 +59,24 @@ struct test_gpu {
 	struct list_head engines;
 	struct test_gpu_stats stats;
 
+	/* What test_gpu_vram_new() adds. */
+	void *vram;
+	struct nouveau_channel chan;
+	struct nouveau_fence_priv fence;
+
 	u32 *buffer;
 	u32 entries, get, put;
 	struct nvif_notify *notify;
 	bool armed;
 
 	/* What a test may want to have different. */
-	bool no_class;
+	bool no_class, no_buffer;
 	int fail_page, fail_pfnmap;
 
 	/* Called without the lock, before the GPU does what it is told. */
 	void (*on_cancel)(struct test_gpu *gpu);
 	void (*on_get)(struct test_gpu *gpu);
+	void (*on_copy)(struct test_gpu *gpu);
 	void *data;
 
 	/* The last cancelled fault, the last PFNMAP. */
@@ -86,6 +94,8 @@ struct test_client {
 
 struct test_gpu *test_gpu_new(u32 entries);
 void test_gpu_del(struct test_gpu *gpu);
+int test_gpu_vram_new(struct test_gpu *gpu);
+void test_gpu_vram_del(struct test_gpu *gpu);
 
 void test_client_ctor(struct test_gpu *gpu, struct test_client *client,
 		      u64 inst);

@@ -35,7 +35,8 @@ struct nouveau_test_access {
 /**
  * struct nouveau_test_pte - look at the GPU's page table
  * @addr: where
- * @pte: (out) what PFNMAP was given: 1 valid, 2 writable, 4 atomics allowed
+ * @pte: (out) what PFNMAP was given: 1 valid, 2 writable, 4 atomics allowed,
+ *	16 in VRAM
  */
 struct nouveau_test_pte {
 	__u64 addr;
@@ -64,8 +65,19 @@ struct nouveau_test_stats {
 	__u64 clean;
 };
 
+/**
+ * struct nouveau_test_bind - move memory to VRAM, of which there are 2 MiB
+ * @addr: where
+ * @size: how much
+ */
+struct nouveau_test_bind {
+	__u64 addr;
+	__u64 size;
+};
+
 #define NOUVEAU_TEST_IOC_ACCESS	_IOWR('N', 0x00, struct nouveau_test_access)
 #define NOUVEAU_TEST_IOC_PTE	_IOWR('N', 0x01, struct nouveau_test_pte)
 #define NOUVEAU_TEST_IOC_STATS	_IOR('N', 0x02, struct nouveau_test_stats)
+#define NOUVEAU_TEST_IOC_BIND	_IOW('N', 0x03, struct nouveau_test_bind)
 
 #endif

@@ -22,12 +22,14 @@
 #include <sys/uio.h>
 #include <sys/wait.h>
 #include <linux/kernel-page-flags.h>
-#include <linux/userfaultfd.h>
 
 #include "hmm_exclusive.h"
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT		21
+#endif
+#ifndef MADV_HWPOISON
+#define MADV_HWPOISON		100
 #endif
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE	101
@@ -70,24 +72,12 @@ static char thread_state(pid_t tid)
 	return after ? after[2] : 0;
 }
 
-static int write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 static int write_number(const char *path, unsigned long number)
 {
 	char text[32];
 
 	snprintf(text, sizeof(text), "0x%lx", number);
-	return write_file(path, text);
+	return hmm_write_file(path, text);
 }
 
 static int hold_pages(unsigned int ms)
@@ -177,7 +167,7 @@ static unsigned long pages_left(const uint64_t *pfns, unsigned long npages)
 
 	for (tries = 0; tries < 20; tries++) {
 		/* Drains the lists on which pages wait to get on an LRU list. */
-		if (write_file("/proc/sys/vm/compact_memory", "1"))
+		if (hmm_write_file("/proc/sys/vm/compact_memory", "1"))
 			return -1;
 		for (i = left = 0; i < npages; i++) {
 			uint64_t flags = ~0ULL;
@@ -889,10 +879,10 @@ static bool make_cgroup(const char *max)
 		return false;
 	snprintf(path, sizeof(path), "%s/cgroup.subtree_control",
 		 cgroup_root());
-	write_file(path, "+memory");
+	hmm_write_file(path, "+memory");
 	mkdir(in_cgroup(""), 0755);
-	write_file(in_cgroup("/memory.swap.max"), "0");
-	return !write_file(in_cgroup("/memory.max"), max);
+	hmm_write_file(in_cgroup("/memory.swap.max"), "0");
+	return !hmm_write_file(in_cgroup("/memory.max"), max);
 }
 
 /* Does the kernel's log say so, from here on? */
@@ -914,6 +904,23 @@ static bool wait_for_log(int kmsg, const char *text)
 	return false;
 }
 
+static void take_memory(void)
+{
+	const unsigned long size = 16 * page_size;
+	void *ptr = hmm_mmap(size);
+
+	if (!ptr)
+		_exit(4);
+	memset(ptr, 1, size);
+}
+
+/* How much more the control group may use */
+static long memory_left(void)
+{
+	return hmm_read_kb(in_cgroup("/memory.max"), NULL, "") -
+	       hmm_read_kb(in_cgroup("/memory.current"), NULL, "");
+}
+
 /*
  * Runs out of memory while the device has thousands of pages of it, adds to
  * them, and is about to get more: the thread that waits for that, uninterrupted,
@@ -929,7 +936,6 @@ static void run_out_of_memory(struct owner *owner)
 		.fd = open_mirror(1), .ptr = hmm_mmap(64 * page_size),
 		.npages = 64, .request = HMM_DMIRROR_EXCLUSIVE,
 	};
-	char *more;
 
 	if (hmm_make_exclusive(owner->mirror, adds.ptr, adds.npages) ||
 	    !makes.ptr)
@@ -937,18 +943,17 @@ static void run_out_of_memory(struct owner *owner)
 	memset(makes.ptr, 1, 64 * page_size);
 	owner_says(owner);
 	owner_waits(owner);
+	/* Most of it before, so that the rest does not take long. */
+	while (memory_left() > 1 << 20)
+		take_memory();
 	if (start_job(&adds, do_device_adds))
 		_exit(2);
 	/* The reaper leaves the victim two seconds. */
 	hold_pages(10000);
 	if (start_job(&makes, do_request) || !wait_until_blocked(&makes))
 		_exit(3);
-	for (;;) {
-		more = hmm_mmap(page_size);
-		if (!more)
-			_exit(4);
-		__atomic_store_n(more, 1, __ATOMIC_RELAXED);
-	}
+	for (;;)
+		take_memory();
 }
 
 /*
@@ -963,7 +968,7 @@ static bool kill_by_oom(struct __test_metadata *_metadata, int kmsg)
 
 	ASSERT_TRUE(start_owner(&owner, 4096, run_out_of_memory));
 	snprintf(text, sizeof(text), "%d", owner.pid);
-	ASSERT_EQ(write_file(in_cgroup("/cgroup.procs"), text), 0);
+	ASSERT_EQ(hmm_write_file(in_cgroup("/cgroup.procs"), text), 0);
 	lseek(kmsg, 0, SEEK_END);
 	owner_is_to_go(&owner);
 	ASSERT_EQ(exit_status(owner.pid), -SIGKILL);
@@ -1285,6 +1290,38 @@ TEST_FAULTS(process_vm_readv_and_writev)
 	munmap(ptr, npages * page_size);
 }
 
+/*
+ * Who holds a page by reference is no obstacle, and sees what it holds; it is not
+ * promised when.
+ */
+TEST_FAULTS(vmsplice)
+{
+	const unsigned long npages = 4;
+	void *ptr = hmm_mmap(npages * page_size);
+	void *buf = malloc(npages * page_size);
+	struct iovec iov = { ptr, npages * page_size };
+	uint64_t pfns[npages];
+	int fd[2];
+
+	ASSERT_NE(ptr, NULL);
+	ASSERT_EQ(pipe(fd), 0);
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
+	ASSERT_EQ(vmsplice(fd[1], &iov, 1, 0), iov.iov_len);
+	ASSERT_EQ(hmm_count_exclusive(self->fd, ptr, npages), 0);
+
+	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
+	ASSERT_EQ(count_sums(ptr, npages, 2 * DEVICE_ONE), npages);
+	ASSERT_TRUE(pfns_of(ptr, npages, pfns));
+	ASSERT_EQ(hmm_make_exclusive(self->fd, ptr, npages), 0);
+	ASSERT_EQ(munmap(ptr, iov.iov_len), 0);
+	ASSERT_EQ(read(fd[0], buf, iov.iov_len), iov.iov_len);
+	ASSERT_EQ(count_sums(buf, npages, 2 * DEVICE_ONE), npages);
+	ASSERT_EQ(pages_left(pfns, npages), 0);
+	close(fd[0]);
+	close(fd[1]);
+	free(buf);
+}
+
 static void stop_and_look(struct owner *owner)
 {
 	ptrace(PTRACE_TRACEME, 0, NULL, NULL);
@@ -1394,7 +1431,6 @@ static void add_and_abort(struct owner *owner)
 {
 	struct rlimit unlimited = { RLIM_INFINITY, RLIM_INFINITY };
 	void *ptr = owner->shared->ptr;
-
 	unsigned long i;
 
 	for (i = 0; i < owner->npages; i++)
@@ -1419,12 +1455,12 @@ TEST_FAULTS(core_dump)
 	if (fd < 0 || read(fd, pattern, sizeof(pattern) - 1) < 0)
 		SKIP(return, "No core dumps");
 	close(fd);
-	ASSERT_EQ(write_file(CORE_PATTERN, "/tmp/hmm-exclusive-core"), 0);
-	write_file("/proc/sys/kernel/core_uses_pid", "0");
+	ASSERT_EQ(hmm_write_file(CORE_PATTERN, "/tmp/hmm-exclusive-core"), 0);
+	hmm_write_file("/proc/sys/kernel/core_uses_pid", "0");
 	ASSERT_TRUE(start_owner(&owner, npages, add_and_abort));
 	owner_is_to_go(&owner);
 	ASSERT_EQ(exit_status(owner.pid), -SIGABRT);
-	ASSERT_EQ(write_file(CORE_PATTERN, pattern), 0);
+	ASSERT_EQ(hmm_write_file(CORE_PATTERN, pattern), 0);
 
 	fd = open("/tmp/hmm-exclusive-core", O_RDONLY);
 	ASSERT_GE(fd, 0);
@@ -1493,7 +1529,7 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
 	_exit(50);
 }
 
-static void lose_memory(struct owner *owner)
+static void make_and_be_told(struct owner *owner)
 {
 	struct sigaction action = {
 		.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO,
@@ -1504,6 +1540,11 @@ static void lose_memory(struct owner *owner)
 	if (hmm_make_exclusive(owner->mirror, owner->shared->ptr,
 			       owner->npages))
 		_exit(1);
+}
+
+static void lose_memory(struct owner *owner)
+{
+	make_and_be_told(owner);
 	owner_says(owner);
 	owner_waits(owner);
 	_exit(__atomic_load_n((char *)owner->shared->ptr, __ATOMIC_RELAXED));
@@ -1522,7 +1563,7 @@ TEST_FAULTS(hwpoison)
 
 	if (access(HWPOISON "corrupt-pfn", W_OK))
 		SKIP(return, "No hwpoison-inject");
-	ASSERT_EQ(write_file(EARLY_KILL, "0"), 0);
+	ASSERT_EQ(hmm_write_file(EARLY_KILL, "0"), 0);
 	for (early = 0; early < 2; early++) {
 		struct owner owner, next;
 		uint64_t pfn;
@@ -1556,6 +1597,45 @@ TEST_FAULTS(hwpoison)
 		forget_owner(&owner);
 		forget_owner(&next);
 	}
+}
+
+static void poison_own_memory(struct owner *owner)
+{
+	void *ptr = owner->shared->ptr;
+	char buf[page_size];
+
+	make_and_be_told(owner);
+	if (madvise(ptr, page_size, MADV_HWPOISON))
+		_exit(2);
+	if (hmm_count_exclusive(owner->mirror, ptr, owner->npages) !=
+	    owner->npages - 1)
+		_exit(3);
+	if (device_reads(owner->mirror, ptr, buf) != -EFAULT)
+		_exit(4);
+	owner_says(owner);
+	owner_waits(owner);
+	_exit(__atomic_load_n((char *)ptr, __ATOMIC_RELAXED));
+}
+
+/* By its address, which takes the page back before it is given up. */
+TEST_FAULTS(madvise_hwpoison)
+{
+	struct owner owner;
+	uint64_t pfn;
+
+	if (access(HWPOISON "unpoison-pfn", W_OK))
+		SKIP(return, "No hwpoison-inject");
+	ASSERT_EQ(hmm_write_file(EARLY_KILL, "0"), 0);
+	ASSERT_TRUE(start_owner(&owner, 4, poison_own_memory));
+	pfn = owner.shared->pfns[0];
+	owner_is_to_go(&owner);
+	ASSERT_EQ(exit_status(owner.pid), 50);
+	EXPECT_EQ(owner.shared->pfns[1], BUS_MCEERR_AR);
+	EXPECT_EQ(owner.shared->pfns[2], (uintptr_t)owner.shared->ptr);
+	EXPECT_EQ(write_number(HWPOISON "unpoison-pfn", pfn), 0);
+	EXPECT_EQ(pages_left(&pfn, 1), 0);
+	EXPECT_EQ(pages_left(owner.shared->pfns + 3, 1), 0);
+	forget_owner(&owner);
 }
 
 static int sysfs_soft_offline(void *ptr, uint64_t pfn)
@@ -1623,48 +1703,20 @@ TEST_FAULTS(takeover_of_what_is_read_only_now)
 	munmap(ptr, npages * page_size);
 }
 
-static int open_userfaultfd(void *ptr, unsigned long size)
-{
-	struct uffdio_register reg = {
-		.range = { .start = (uintptr_t)ptr, .len = size },
-		.mode = UFFDIO_REGISTER_MODE_WP,
-	};
-	struct uffdio_api api = {
-		.api = UFFD_API, .features = UFFD_FEATURE_PAGEFAULT_FLAG_WP,
-	};
-	int fd = syscall(__NR_userfaultfd, O_CLOEXEC);
-
-	if (fd >= 0 && !ioctl(fd, UFFDIO_API, &api) &&
-	    !ioctl(fd, UFFDIO_REGISTER, &reg))
-		return fd;
-	close(fd);
-	return -1;
-}
-
-static int write_protect(int uffd, void *ptr, bool wp)
-{
-	struct uffdio_writeprotect arg = {
-		.range = { .start = (uintptr_t)ptr, .len = page_size },
-		.mode = wp ? UFFDIO_WRITEPROTECT_MODE_WP : 0,
-	};
-
-	return ioctl(uffd, UFFDIO_WRITEPROTECT, &arg);
-}
-
 TEST_FAULTS(takeover_of_what_is_uffd_wp_now)
 {
 	void *ptr = hmm_mmap(page_size);
-	int uffd = open_userfaultfd(ptr, page_size);
+	int uffd = hmm_userfaultfd(ptr, page_size, UFFDIO_REGISTER_MODE_WP);
 
 	ASSERT_NE(ptr, NULL);
 	if (uffd < 0)
 		SKIP(return, "No userfaultfd write protection");
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 1, 1), 0);
-	ASSERT_EQ(write_protect(uffd, ptr, true), 0);
+	ASSERT_EQ(hmm_write_protect(uffd, ptr, page_size, true), 0);
 	ASSERT_EQ(hmm_make_exclusive(self->other, ptr, 1), -EFAULT);
 	ASSERT_EQ(hmm_count_exclusive(self->other, ptr, 1), 0);
 	ASSERT_EQ(hmm_count_exclusive(self->fd, ptr, 1), 0);
-	ASSERT_EQ(write_protect(uffd, ptr, false), 0);
+	ASSERT_EQ(hmm_write_protect(uffd, ptr, page_size, false), 0);
 	ASSERT_EQ(hmm_atomic_add(self->other, ptr, 1, 1), 0);
 	ASSERT_EQ(count_sums(ptr, 1, 2 * DEVICE_ONE), 1);
 	close(uffd);
@@ -1679,7 +1731,7 @@ TEST_FAULTS(takeover_of_what_is_not_soft_dirty_now)
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 1, 1), 0);
 	if (!has(pagemap_entry(ptr), PM_SOFT_DIRTY))
 		SKIP(return, "No soft-dirty tracking");
-	ASSERT_EQ(write_file("/proc/self/clear_refs", "4"), 0);
+	ASSERT_EQ(hmm_write_file("/proc/self/clear_refs", "4"), 0);
 	ASSERT_FALSE(has(pagemap_entry(ptr), PM_SOFT_DIRTY));
 	ASSERT_EQ(hmm_count_exclusive(self->fd, ptr, 1), 0);
 	ASSERT_EQ(hmm_atomic_add(self->other, ptr, 1, 1), 0);
@@ -1702,7 +1754,7 @@ TEST_FAULTS(takeover_of_what_is_lazily_free_now)
 	ASSERT_EQ(hmm_count_exclusive(self->fd, ptr, 2 * npages), 0);
 	ASSERT_EQ(hmm_atomic_add(self->other, ptr, npages, 1), 0);
 	/* Drains the list of pages that are to become lazily free. */
-	ASSERT_EQ(write_file("/proc/sys/vm/compact_memory", "1"), 0);
+	ASSERT_EQ(hmm_write_file("/proc/sys/vm/compact_memory", "1"), 0);
 	ASSERT_EQ(madvise(ptr, 2 * npages * page_size, MADV_PAGEOUT), 0);
 	ASSERT_EQ(count_sums(ptr, npages, 2 * DEVICE_ONE), npages);
 	/* To see that those would have been dropped as well */
@@ -1725,11 +1777,11 @@ static bool can_inject(void)
 	unsigned int i;
 
 	for (i = 0; i < 3; i++)
-		if (write_file(wait[i], "N"))
+		if (hmm_write_file(wait[i], "N"))
 			return false;
-	write_file(FAIL_PAGE "min-order", "0");
-	write_file(FAIL_PAGE "verbose", "0");
-	write_file(FAILSLAB "verbose", "0");
+	hmm_write_file(FAIL_PAGE "min-order", "0");
+	hmm_write_file(FAIL_PAGE "verbose", "0");
+	hmm_write_file(FAILSLAB "verbose", "0");
 	fail_nth = open("/proc/thread-self/fail-nth", O_RDWR);
 	return fail_nth >= 0;
 }

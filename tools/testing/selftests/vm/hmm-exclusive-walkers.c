@@ -169,18 +169,6 @@ static bool pages_filled(const void *ptr, unsigned long npages,
 	return true;
 }
 
-static int write_text(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY);
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
-}
-
 static void read_text(const char *path, char *text, int size)
 {
 	int fd = open(path, O_RDONLY);
@@ -287,6 +275,25 @@ static void drain_lru(void)
 	munmap(ptr, page_size);
 }
 
+static void pfns_of(const char *ptr, unsigned long npages, uint64_t *pfns)
+{
+	unsigned long i;
+
+	for (i = 0; i < npages; i++)
+		pfns[i] = pfn_of(ptr + i * page_size);
+}
+
+/* Pages that nobody maps any more: have they been let go? Some may be others'. */
+static bool are_free(const uint64_t *pfns, unsigned long npages)
+{
+	unsigned long i, anon = 0;
+
+	drain_lru();
+	for (i = 0; i < npages; i++)
+		anon += page_flags(pfns[i]) >> KPF_ANON & 1;
+	return anon < npages / 2;
+}
+
 /* Memory control groups of version 1, which have more to play with */
 #define MEMCG	"/tmp/hmm-memcg"
 
@@ -295,7 +302,7 @@ static int memcg_write(const char *group, const char *file, const char *text)
 	char path[256];
 
 	snprintf(path, sizeof(path), MEMCG "/%s/%s", group, file);
-	return write_text(path, text);
+	return hmm_write_file(path, text);
 }
 
 static long memcg_read(const char *group, const char *file, const char *name)
@@ -441,9 +448,9 @@ WALKER(reclaim_kswapd)
 	read_text(MIN_FREE, before, sizeof(before));
 	snprintf(more, sizeof(more), "%ld",
 		 hmm_read_kb("/proc/meminfo", NULL, "MemFree:") / 2);
-	ASSERT_EQ(write_text(MIN_FREE, more), 0);
+	ASSERT_EQ(hmm_write_file(MIN_FREE, more), 0);
 	EXPECT_TRUE(take_memory(self->ptr));
-	ASSERT_EQ(write_text(MIN_FREE, before), 0);
+	ASSERT_EQ(hmm_write_file(MIN_FREE, before), 0);
 	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
@@ -519,7 +526,11 @@ WALKER(madvise_willneed)
 
 WALKER(madvise_dontneed)
 {
+	uint64_t pfns[NPAGES / 2];
+
+	pfns_of(self->ptr, NPAGES / 2, pfns);
 	ASSERT_EQ(madvise(self->ptr, self->size / 2, MADV_DONTNEED), 0);
+	EXPECT_TRUE(are_free(pfns, NPAGES / 2));
 	EXPECT_EQ(pm_of(self->ptr) & (PM_PRESENT | PM_SWAP), 0);
 	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Rss:"), self->size >> 11);
 	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), NPAGES / 2);
@@ -675,11 +686,14 @@ WALKER(mremap)
 WALKER(mremap_over)
 {
 	char *from = hmm_mmap(self->size);
+	uint64_t pfns[NPAGES];
 
 	ASSERT_NE(from, NULL);
 	fill_pages(from, NPAGES);
+	pfns_of(self->ptr, NPAGES, pfns);
 	ASSERT_EQ(mremap(from, self->size, self->size,
 			 MREMAP_MAYMOVE | MREMAP_FIXED, self->ptr), self->ptr);
+	EXPECT_TRUE(are_free(pfns, NPAGES));
 	EXPECT_EQ(count(self->ptr, NPAGES, is_present), NPAGES);
 	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 0));
@@ -705,13 +719,14 @@ WALKER(munlock)
 /* Unmapping locked memory is another way to munlock it. */
 WALKER(munlock_by_munmap)
 {
-	uint64_t pfn;
+	uint64_t pfns[NPAGES];
 
 	ASSERT_EQ(mlock(self->ptr, self->size), 0);
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
-	pfn = pfn_of(self->ptr);
+	pfns_of(self->ptr, NPAGES, pfns);
 	ASSERT_EQ(munmap(self->ptr, self->size), 0);
-	EXPECT_EQ(page_flags(pfn) & (1ULL << KPF_MLOCKED), 0);
+	EXPECT_EQ(page_flags(pfns[0]) & (1ULL << KPF_MLOCKED), 0);
+	EXPECT_TRUE(are_free(pfns, NPAGES));
 }
 
 /* Locked memory is not reclaimed, whoever has it. */
@@ -777,7 +792,7 @@ WALKER(page_idle)
 
 static int clear_soft_dirty(void)
 {
-	return write_text("/proc/self/clear_refs", "4");
+	return hmm_write_file("/proc/self/clear_refs", "4");
 }
 
 /*
@@ -810,7 +825,7 @@ WALKER(soft_dirty_through_migration)
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, NPAGES, 1), 0);
 	ASSERT_EQ(clear_soft_dirty(), 0);
 	ASSERT_EQ(count(ptr, NPAGES, is_entry), NPAGES);
-	if (write_text(SPLIT_HUGE_PAGES, "1"))
+	if (hmm_write_file(SPLIT_HUGE_PAGES, "1"))
 		SKIP(return, "Huge pages cannot be split");
 	EXPECT_EQ(count(ptr, NPAGES, is_present), NPAGES);
 	EXPECT_EQ(count(ptr, NPAGES, is_soft_dirty), 0);
@@ -982,6 +997,41 @@ WALKER(fault_is_minor)
 	EXPECT_GT(after.ru_minflt, before.ru_minflt);
 }
 
+#define WINDOW	"/sys/kernel/debug/device_exclusive_window"
+
+/* How many pages does reading them all restore ahead of their fault? */
+static long pages_ahead(int fd, char *ptr)
+{
+	static const char name[] = "device_exclusive_ahead ";
+	long before = hmm_read_kb("/proc/vmstat", NULL, name);
+
+	if (hmm_make_exclusive(fd, ptr, NPAGES) || !pages_filled(ptr, NPAGES, 1))
+		return -1;
+	return hmm_read_kb("/proc/vmstat", NULL, name) - before;
+}
+
+/* How many pages a fault restores can be set, within limits. */
+WALKER(fault_window_file)
+{
+	static const char *const bad[] = { "0", "513", "-1", "many", NULL };
+	char before[32];
+	int i;
+
+	if (access(WINDOW, W_OK))
+		SKIP(return, "No debugfs");
+	read_text(WINDOW, before, sizeof(before));
+	for (i = 0; bad[i]; i++) {
+		EXPECT_EQ(hmm_write_file(WINDOW, bad[i]), -EINVAL);
+		EXPECT_EQ(read_number(WINDOW), atol(before));
+	}
+	EXPECT_EQ(hmm_write_file(WINDOW, "1"), 0);
+	EXPECT_EQ(read_number(WINDOW), 1);
+	EXPECT_EQ(pages_ahead(self->fd, self->ptr), 0);
+	EXPECT_EQ(hmm_write_file(WINDOW, "512"), 0);
+	EXPECT_GT(pages_ahead(self->fd, self->ptr), NPAGES / 2);
+	EXPECT_EQ(hmm_write_file(WINDOW, before), 0);
+}
+
 /* To ask where pages are is not to move them. */
 WALKER(move_pages_status)
 {
@@ -1084,7 +1134,7 @@ WALKER(compaction)
 		pfn[i] = pfn_of(mine);
 	}
 	drain_lru();
-	if (write_text("/proc/sys/vm/compact_memory", "1"))
+	if (hmm_write_file("/proc/sys/vm/compact_memory", "1"))
 		SKIP(return, "No compaction");
 	for (i = 0; i < npages; i += 8) {
 		mine = ptr + i * page_size;
@@ -1110,7 +1160,7 @@ static int set_block(unsigned long block, const char *state)
 	char path[128];
 
 	snprintf(path, sizeof(path), MEMORY "memory%lu/state", block);
-	return write_text(path, state);
+	return hmm_write_file(path, state);
 }
 
 /* Is it only for what can be moved, and has nothing else got into it at boot? */
@@ -1201,7 +1251,7 @@ WALKER(thp_split)
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages / 2, 1), 0);
 	ASSERT_EQ(count(ptr, npages, is_entry), npages / 2);
 	ASSERT_EQ(count_flag(ptr, npages, KPF_THP), npages);
-	if (write_text(SPLIT_HUGE_PAGES, "1"))
+	if (hmm_write_file(SPLIT_HUGE_PAGES, "1"))
 		SKIP(return, "Huge pages cannot be split");
 	EXPECT_EQ(count(ptr, npages, is_present), npages);
 	EXPECT_EQ(count_flag(ptr, npages, KPF_THP), 0);
@@ -1243,9 +1293,9 @@ WALKER(khugepaged)
 	int i;
 
 	ASSERT_NE(map, NULL);
-	if (write_text(KHUGEPAGED "scan_sleep_millisecs", "0"))
+	if (hmm_write_file(KHUGEPAGED "scan_sleep_millisecs", "0"))
 		SKIP(return, "No huge pages");
-	write_text(KHUGEPAGED "alloc_sleep_millisecs", "0");
+	hmm_write_file(KHUGEPAGED "alloc_sleep_millisecs", "0");
 	fill_pages(ptr, npages);
 	ASSERT_EQ(hmm_make_exclusive(self->fd, ptr + 7 * page_size, 1), 0);
 	ASSERT_EQ(madvise(ptr, TWOMEG, MADV_HUGEPAGE), 0);
@@ -1263,7 +1313,7 @@ WALKER(khugepaged)
 	}
 	EXPECT_LT(i, PATIENCE);
 	EXPECT_TRUE(pages_filled(ptr, npages, 0));
-	write_text(KHUGEPAGED "scan_sleep_millisecs", "10000");
+	hmm_write_file(KHUGEPAGED "scan_sleep_millisecs", "10000");
 	munmap(map, 2 * TWOMEG);
 }
 
@@ -1271,17 +1321,17 @@ WALKER(khugepaged)
 
 static int ksm_start(void)
 {
-	int ret = write_text(KSM "sleep_millisecs", "1");
+	int ret = hmm_write_file(KSM "sleep_millisecs", "1");
 
-	return ret ?: write_text(KSM "pages_to_scan", "1000") ?:
-	       write_text(KSM "run", "1");
+	return ret ?: hmm_write_file(KSM "pages_to_scan", "1000") ?:
+	       hmm_write_file(KSM "run", "1");
 }
 
 /* Unmerge, and stop. */
 static void ksm_stop(void)
 {
-	write_text(KSM "run", "2");
-	write_text(KSM "run", "0");
+	hmm_write_file(KSM "run", "2");
+	hmm_write_file(KSM "run", "0");
 }
 
 /* Equal pages are merged, but for those which a device has. */
@@ -1311,23 +1361,34 @@ WALKER(ksm)
 	ksm_stop();
 }
 
-/* The same with pages that come and go while ksmd looks at them */
+/*
+ * The same with a page that the device takes while ksmd is about to merge it with
+ * the one before. It has to see that; such a page would be refused to the device
+ * the next time. Once a kind has been merged there is no such moment any more.
+ */
 WALKER(ksm_race)
 {
-	long until;
-	int i;
+	char *one = self->ptr, *other = self->ptr + page_size;
+	int kind, i, merged = 0;
 
-	memset(self->ptr, 1, self->size);
 	if (ksm_start())
 		SKIP(return, "No KSM");
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_MERGEABLE), 0);
-	until = read_number(KSM "full_scans") + 20;
-	for (i = 0; i < 100 && read_number(KSM "full_scans") < until; i++) {
-		ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, NPAGES), 0);
-		ASSERT_EQ(self->ptr[0], 1);
-		ASSERT_EQ(memcmp(self->ptr, self->ptr + page_size,
-				 self->size - page_size), 0);
+	ASSERT_EQ(madvise(one, 2 * page_size, MADV_MERGEABLE), 0);
+	for (kind = 1; kind <= 50; kind++) {
+		memset(one, kind, 2 * page_size);
+		for (i = 0; i < 4000; i++) {
+			ASSERT_EQ(*other, kind);
+			if (page_has(other, KPF_KSM))
+				break;
+			ASSERT_EQ(hmm_make_exclusive(self->fd, other, 1), 0);
+			ASSERT_EQ(hmm_make_exclusive(self->fd, other, 1), 0);
+		}
+		merged += i < 4000;
+		*other = 0;
+		ASSERT_EQ(*one, kind);
+		ASSERT_EQ(other[1], kind);
 	}
+	TH_LOG("%d of 50 pairs merged", merged);
 	ksm_stop();
 }
 
@@ -1498,7 +1559,19 @@ WALKER(truncate_private_file)
 #ifdef __x86_64__
 
 #define TRACING	"/tmp/hmm-tracing"
-#define PROBED	"/tmp/hmm-probed"
+#define EVENTS	TRACING "/uprobe_events"
+#define ENABLE	TRACING "/events/uprobes/hmm_probe/enable"
+
+/* nop; mov $42, %eax; ret */
+static const char probed[] = "\x90\xb8\x2a\x00\x00\x00\xc3";
+
+static bool have_uprobes(void)
+{
+	mkdir(TRACING, 0755);
+	if (access(EVENTS, F_OK))
+		mount("tracefs", TRACING, "tracefs", 0, NULL);
+	return !access(EVENTS, F_OK);
+}
 
 /* How often has the probe been hit? */
 static int uprobe_hits(void)
@@ -1513,21 +1586,14 @@ static int uprobe_hits(void)
 /* A breakpoint is put into a page that a device has had up to now. */
 WALKER(uprobe)
 {
-	/* nop; mov $42, %eax; ret */
-	static const char code[] = "\x90\xb8\x2a\x00\x00\x00\xc3";
-	int file = open(PROBED, O_CREAT | O_TRUNC | O_RDWR, 0700);
+	int file = open("/tmp/hmm-probed", O_CREAT | O_TRUNC | O_RDWR, 0700);
 	int (*func)(void);
 	char *ptr;
 
-	mkdir(TRACING, 0755);
-	if (access(TRACING "/uprobe_events", F_OK) &&
-	    mount("tracefs", TRACING, "tracefs", 0, NULL))
-		SKIP(return, "No tracefs");
-	if (access(TRACING "/uprobe_events", F_OK))
+	if (!have_uprobes())
 		SKIP(return, "No uprobes");
-
 	ASSERT_EQ(ftruncate(file, page_size), 0);
-	ASSERT_EQ(pwrite(file, code, sizeof(code), 64), sizeof(code));
+	ASSERT_EQ(pwrite(file, probed, sizeof(probed), 64), sizeof(probed));
 	ptr = mmap(NULL, page_size, PROT_READ | PROT_WRITE | PROT_EXEC,
 		   MAP_PRIVATE, file, 0);
 	ASSERT_NE(ptr, MAP_FAILED);
@@ -1537,10 +1603,8 @@ WALKER(uprobe)
 	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ | PROT_EXEC), 0);
 	ASSERT_TRUE(is_entry(ptr));
 
-	ASSERT_EQ(write_text(TRACING "/uprobe_events",
-			     "p:hmm_probe " PROBED ":64"), 0);
-	ASSERT_EQ(write_text(TRACING "/events/uprobes/hmm_probe/enable", "1"),
-		  0);
+	ASSERT_EQ(hmm_write_file(EVENTS, "p:hmm_probe /tmp/hmm-probed:64"), 0);
+	ASSERT_EQ(hmm_write_file(ENABLE, "1"), 0);
 	EXPECT_TRUE(is_present(ptr));
 	EXPECT_EQ(func(), 42);
 	EXPECT_EQ(uprobe_hits(), 1);
@@ -1550,17 +1614,88 @@ WALKER(uprobe)
 	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ | PROT_WRITE | PROT_EXEC),
 		  0);
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 1, 1), 0);
-	EXPECT_EQ(write_text(TRACING "/events/uprobes/hmm_probe/enable", "0"),
-		  0);
+	EXPECT_EQ(hmm_write_file(ENABLE, "0"), 0);
 	EXPECT_EQ(func(), 42);
 	EXPECT_EQ(uprobe_hits(), 1);
 	EXPECT_EQ(*(uint64_t *)ptr, 2 * DEVICE_ONE);
-	EXPECT_EQ(memcmp(ptr + 64, code, sizeof(code)), 0);
-	write_text(TRACING "/uprobe_events", "-:hmm_probe");
+	EXPECT_EQ(memcmp(ptr + 64, probed, sizeof(probed)), 0);
+	hmm_write_file(EVENTS, "-:hmm_probe");
 	umount(TRACING);
 	munmap(ptr, page_size);
 	close(file);
-	unlink(PROBED);
+	unlink("/tmp/hmm-probed");
+}
+
+#define HUGE	"/tmp/hmm-huge"
+
+/* A huge page of a tmpfs, with code to probe in it. Returns the open file. */
+static int make_huge_file(void)
+{
+	char *page = calloc(1, page_size);
+	int file, i;
+
+	mkdir(HUGE, 0755);
+	mount("tmpfs", HUGE, "tmpfs", 0, "huge=always");
+	file = open(HUGE "/probed", O_CREAT | O_RDWR, 0700);
+	memcpy(page + 64, probed, sizeof(probed));
+	for (i = 0; i < TWOMEG / page_size; i++)
+		if (write(file, page, page_size) != page_size)
+			break;
+	free(page);
+	return file;
+}
+
+/*
+ * Probe a private mapping of the file, and stop that: then the page-table page
+ * can be given back, and the huge page be mapped as one. Returns what is mapped
+ * so. @fd has had a copy of a page all the time if it is a device.
+ */
+static long probe_huge_file(int file, char *ptr, int fd)
+{
+	const int all = PROT_READ | PROT_WRITE | PROT_EXEC;
+	char *mine = ptr + 5 * page_size;
+
+	if (mmap(ptr, TWOMEG, all, MAP_PRIVATE | MAP_FIXED, file, 0) != ptr)
+		return -1;
+	if (fd >= 0 && hmm_atomic_add(fd, mine, 1, 1))
+		return -1;
+	mprotect(ptr, TWOMEG, PROT_READ | PROT_EXEC);
+	if (hmm_write_file(EVENTS, "p:hmm_probe " HUGE "/probed:64") ||
+	    hmm_write_file(ENABLE, "1"))
+		return -1;
+	mprotect(ptr, TWOMEG, all);
+	if (fd >= 0 && hmm_atomic_add(fd, mine, 1, 1))
+		return -1;
+	hmm_write_file(ENABLE, "0");
+	hmm_write_file(EVENTS, "-:hmm_probe");
+	if (ptr[9 * page_size])
+		return -1;
+	return hmm_smaps_kb(ptr, "ShmemPmdMapped:");
+}
+
+/* A page-table page with an entry in it is not given back. */
+WALKER(collapse_pte_mapped_thp)
+{
+	char *map = hmm_mmap(2 * TWOMEG);
+	char *ptr = (char *)ALIGN((uintptr_t)map, TWOMEG);
+	int file;
+
+	ASSERT_NE(map, NULL);
+	if (!have_uprobes())
+		SKIP(return, "No uprobes");
+	file = make_huge_file();
+	ASSERT_GE(file, 0);
+	if (probe_huge_file(file, ptr, -1) != TWOMEG >> 10)
+		SKIP(return, "No huge pages in tmpfs");
+
+	EXPECT_EQ(probe_huge_file(file, ptr, self->fd), 0);
+	EXPECT_TRUE(is_entry(ptr + 5 * page_size));
+	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, TWOMEG / page_size), 1);
+	EXPECT_EQ(*(uint64_t *)(ptr + 5 * page_size), 2 * DEVICE_ONE);
+	munmap(map, 2 * TWOMEG);
+	close(file);
+	umount(HUGE);
+	umount(TRACING);
 }
 
 #endif /* __x86_64__ */

@@ -90,7 +90,7 @@ static inline void *hmm_mmap(unsigned long size)
 		return NULL;
 	madvise(ptr, size, MADV_NOHUGEPAGE);
 	/* For a run while KSM is at work: let it look at this memory. */
-	if (getenv("HMM_MERGEABLE"))
+	if (getenv("HMM_BUSY"))
 		madvise(ptr, size, MADV_MERGEABLE);
 	return ptr;
 }
@@ -129,6 +129,19 @@ static inline int hmm_try_write(void *ptr)
 	int fd = open("/dev/zero", O_RDONLY);
 	int ret = read(fd, ptr, 1) == 1 ? 0 : -errno;
 
+	close(fd);
+	return ret;
+}
+
+/* Write to a file as a shell would. Returns 0 or a negative errno. */
+static inline int hmm_write_file(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int ret;
+
+	if (fd < 0)
+		return -errno;
+	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
 	close(fd);
 	return ret;
 }
@@ -248,19 +261,6 @@ static inline uint64_t hmm_rand_seed(unsigned long seed, unsigned long nr)
 {
 	return (seed + 1) * 0x9e3779b97f4a7c15ULL ^
 	       (nr + 1) * 0xbf58476d1ce4e5b9ULL;
-}
-
-/* Write to a file as a shell would. Returns 0 or a negative errno. */
-static inline int hmm_write_file(const char *path, const char *text)
-{
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
-	int ret;
-
-	if (fd < 0)
-		return -errno;
-	ret = write(fd, text, strlen(text)) < 0 ? -errno : 0;
-	close(fd);
-	return ret;
 }
 
 /* What /proc/self/pagemap says of a page */

@@ -36,15 +36,16 @@
 #define VALID		1
 #define WRITABLE	2
 #define ATOMICS		4
+#define VRAM		16
 #define FLAGS		7
 
 /* The GPU adds to the upper half of a counter, the CPU to the lower. */
 #define GPU_ONE		0x100000000ULL
 
 #define PAGES		8
-#define CPUS		2
-#define GPUS		2
+#define THREADS		2	/* on either side */
 #define ROUNDS		400
+#define BATCH		100	/* operations that the GPU does in one go */
 
 #ifndef MADV_PAGEOUT
 #define MADV_PAGEOUT	21
@@ -90,7 +91,18 @@ static int gpu_flags(int fd, void *addr)
 {
 	struct nouveau_test_pte arg = { .addr = (uintptr_t)addr };
 
-	return ioctl(fd, NOUVEAU_TEST_IOC_PTE, &arg) ? -1 : arg.pte & FLAGS;
+	return ioctl(fd, NOUVEAU_TEST_IOC_PTE, &arg) ? -1 :
+	       arg.pte & (FLAGS | VRAM);
+}
+
+static int gpu_bind(int fd, void *addr, size_t size)
+{
+	struct nouveau_test_bind arg = {
+		.addr = (uintptr_t)addr,
+		.size = size,
+	};
+
+	return ioctl(fd, NOUVEAU_TEST_IOC_BIND, &arg) ? -errno : 0;
 }
 
 static bool set_hold(const char *us)
@@ -230,6 +242,63 @@ TEST_F(svm, huge_page)
 	munmap(map, 2 * TWOMEG);
 }
 
+/* In VRAM, until the CPU touches it. */
+TEST_F(svm, vram)
+{
+	uint64_t *word = (uint64_t *)self->mem;
+
+	*word = 1;
+	ASSERT_EQ(gpu_bind(self->fd, self->mem, self->size), 0);
+	EXPECT_EQ(gpu_flags(self->fd, word), FLAGS | VRAM);
+	ASSERT_EQ(gpu_add(self->fd, word, 1, 10), 0);
+	EXPECT_EQ(__atomic_fetch_add(word, 1, __ATOMIC_SEQ_CST), 11);
+	EXPECT_EQ(gpu_flags(self->fd, word), 0);
+	ASSERT_EQ(gpu_add(self->fd, word, 1, 1), 0);
+	EXPECT_EQ(gpu_flags(self->fd, word), FLAGS);
+	ASSERT_EQ(gpu_bind(self->fd, self->mem, self->size), 0);
+	EXPECT_EQ(gpu_flags(self->fd, word), FLAGS | VRAM);
+	EXPECT_EQ(*word, 13);
+}
+
+/* A page in VRAM that is shared since a fork is copied when the GPU writes. */
+TEST_F(svm, vram_copy_on_write)
+{
+	uint64_t *word = (uint64_t *)self->mem;
+	int status, go[2];
+	char byte;
+	pid_t pid;
+
+	*word = 1;
+	ASSERT_EQ(pipe(go), 0);
+	ASSERT_EQ(gpu_bind(self->fd, self->mem, self->size), 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(read(go[0], &byte, 1) != 1 || *word != 1);
+	EXPECT_EQ(gpu_write(self->fd, word, 2), 0);
+	EXPECT_EQ(gpu_add(self->fd, word, 1, 1), 0);
+	ASSERT_EQ(write(go[1], "", 1), 1);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(*word, 3);
+}
+
+/* Nobody would tell the GPU what becomes of another process's memory. */
+TEST_F(svm, vram_not_for_others)
+{
+	int status;
+	pid_t pid;
+
+	self->mem[0] = 1;
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		_exit(gpu_bind(self->fd, self->mem, self->size) != -EINVAL);
+	ASSERT_EQ(waitpid(pid, &status, 0), pid);
+	EXPECT_EQ(status, 0);
+	EXPECT_EQ(gpu_flags(self->fd, self->mem), 0);
+}
+
 /* The file outlives the process that it is for. */
 TEST_F(svm, dead_process)
 {
@@ -271,7 +340,9 @@ struct work {
 	char *mem;
 	long page_size;
 	int pages;
+	int threads;
 	int rounds;
+	int batch;
 	atomic_bool stop;
 	atomic_int errors;
 	atomic_ullong cpu, gpu;
@@ -299,9 +370,10 @@ static void *gpu_thread(void *data)
 	struct work *work = data;
 	int i;
 
-	for (i = 0; work->rounds ? i < work->rounds : !work->stop; i++) {
+	for (i = 0; work->rounds ? i < work->rounds : !work->stop;
+	     i += work->batch) {
 		if (gpu_add(work->fd, counter(work, i % work->pages), GPU_ONE,
-			    1)) {
+			    work->batch)) {
 			work->errors++;
 			break;
 		}
@@ -382,21 +454,33 @@ static void *migrate_thread(void *data)
 	return NULL;
 }
 
+static void *vram_thread(void *data)
+{
+	struct work *work = data;
+
+	while (!work->stop) {
+		if (gpu_bind(work->fd, work->mem, work->pages * work->page_size))
+			work->errors++;
+		usleep(1000);
+	}
+	return NULL;
+}
+
 static void contend(struct work *work, void *(*disturber)(void *data))
 {
-	pthread_t thread[CPUS + GPUS], other;
+	pthread_t thread[2 * THREADS], other;
 	int i;
 
 	if (disturber)
 		pthread_create(&other, NULL, disturber, work);
-	for (i = 0; i < CPUS + GPUS; i++)
+	for (i = 0; i < 2 * work->threads; i++)
 		pthread_create(&thread[i], NULL,
-			       i < CPUS ? cpu_thread : gpu_thread, work);
+			       i & 1 ? cpu_thread : gpu_thread, work);
 	if (!work->rounds) {
 		sleep(3);
 		work->stop = true;
 	}
-	for (i = 0; i < CPUS + GPUS; i++)
+	for (i = 0; i < 2 * work->threads; i++)
 		pthread_join(thread[i], NULL);
 	work->stop = true;
 	if (disturber)
@@ -466,6 +550,11 @@ FIXTURE_VARIANT_ADD(contended, migrate_held)
 	.hold = "100",
 };
 
+FIXTURE_VARIANT_ADD(contended, vram)
+{
+	.disturber = vram_thread,
+};
+
 FIXTURE_SETUP(contended)
 {
 	struct work *work = &self->work;
@@ -475,7 +564,9 @@ FIXTURE_SETUP(contended)
 	work->fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(work->fd, 0);
 	work->pages = PAGES;
+	work->threads = THREADS;
 	work->rounds = ROUNDS;
+	work->batch = 1;
 	work->mem = mmap(NULL, PAGES * work->page_size, PROT_READ | PROT_WRITE,
 			 MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
 	ASSERT_NE(work->mem, MAP_FAILED);
@@ -495,7 +586,7 @@ TEST_F_TIMEOUT(contended, sums_are_exact, 600)
 
 	contend(work, variant->disturber);
 	EXPECT_EQ(work->errors, 0);
-	EXPECT_EQ(total(work), CPUS * ROUNDS + GPUS * ROUNDS * GPU_ONE);
+	EXPECT_EQ(total(work), THREADS * ROUNDS * (1 + GPU_ONE));
 }
 
 /* On one page, for some seconds: what either side gets. */
@@ -514,7 +605,17 @@ FIXTURE_VARIANT_ADD(progress, not_held)
 	.hold = "0",
 };
 
-FIXTURE_VARIANT_ADD(progress, held)
+FIXTURE_VARIANT_ADD(progress, held_100_us)
+{
+	.hold = "100",
+};
+
+FIXTURE_VARIANT_ADD(progress, held_1_ms)
+{
+	.hold = "1000",
+};
+
+FIXTURE_VARIANT_ADD(progress, held_10_ms)
 {
 	.hold = "10000",
 };
@@ -528,6 +629,8 @@ FIXTURE_SETUP(progress)
 	work->fd = open(DEVICE, O_RDWR | O_CLOEXEC);
 	ASSERT_GE(work->fd, 0);
 	work->pages = 1;
+	work->threads = 1;
+	work->batch = BATCH;
 	work->mem = mmap(NULL, work->page_size, PROT_READ | PROT_WRITE,
 			 MAP_ANONYMOUS | MAP_PRIVATE, -1, 0);
 	ASSERT_NE(work->mem, MAP_FAILED);
@@ -549,8 +652,10 @@ TEST_F_TIMEOUT(progress, both_sides, 600)
 	ASSERT_EQ(ioctl(work->fd, NOUVEAU_TEST_IOC_STATS, &before), 0);
 	contend(work, NULL);
 	ASSERT_EQ(ioctl(work->fd, NOUVEAU_TEST_IOC_STATS, &after), 0);
-	TH_LOG("hold %s us: %llu by the CPU, %llu by the GPU", variant->hold,
-	       (unsigned long long)work->cpu, (unsigned long long)work->gpu);
+	TH_LOG("hold %s us: %llu by the CPU, %llu by the GPU, %.1f %%",
+	       variant->hold, (unsigned long long)work->cpu,
+	       (unsigned long long)work->gpu,
+	       100.0 * work->gpu / (work->cpu + work->gpu));
 	TH_LOG("%llu faults, mapped %llu times, taken back %llu times",
 	       after.faults - before.faults, after.maps - before.maps,
 	       after.demotions - before.demotions);

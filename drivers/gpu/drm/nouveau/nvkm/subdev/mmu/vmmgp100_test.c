@@ -4,15 +4,36 @@
  * memory and with nothing of the GPU but what it takes to get there: a register
  * space, a clock, and instance memory.
  */
-#include "vmm.h"
+#include <linux/dma-mapping.h>
+
+/* The code under test once more, with DMA mappings that can be counted. */
+static dma_addr_t test_dma_map_page(struct device *dev, struct page *page,
+				    size_t offset, size_t size,
+				    enum dma_data_direction dir);
+static void test_dma_unmap_page(struct device *dev, dma_addr_t addr,
+				size_t size, enum dma_data_direction dir);
+
+#undef dma_map_page
+#define dma_map_page		test_dma_map_page
+#undef dma_unmap_page
+#define dma_unmap_page		test_dma_unmap_page
+#define gp100_vmm_desc_12	test_gp100_vmm_desc_12
+#define gp100_vmm_desc_16	test_gp100_vmm_desc_16
+#define gp100_vmm_flush		test_gp100_vmm_flush
+#define gp100_vmm_invalidate_pdb test_gp100_vmm_invalidate_pdb
+#define gp100_vmm_join		test_gp100_vmm_join
+#define gp100_vmm_mthd		test_gp100_vmm_mthd
+#define gp100_vmm_new		test_gp100_vmm_new
+#define gp100_vmm_new_		test_gp100_vmm_new_
+#define gp100_vmm_valid		test_gp100_vmm_valid
+#include "vmmgp100.c"
+
 #include "nouveau_test_gpu.h"
 
-#include <nvif/ifc00d.h>
 #include <subdev/instmem/priv.h>
 #include <subdev/timer/priv.h>
 
 #include <kunit/test.h>
-#include <linux/dma-mapping.h>
 #include <linux/ktime.h>
 #include <linux/platform_device.h>
 #include <linux/vmalloc.h>
@@ -55,6 +76,33 @@ struct test_instobj {
 	u32 size;
 	u32 *data;
 };
+
+/* Sums over the DMA mappings that have not been returned. */
+static struct {
+	long count, size;
+	dma_addr_t addr;
+} dma;
+
+static dma_addr_t test_dma_map_page(struct device *dev, struct page *page,
+				    size_t offset, size_t size,
+				    enum dma_data_direction dir)
+{
+	dma_addr_t addr = dma_map_page_attrs(dev, page, offset, size, dir, 0);
+
+	dma.count++;
+	dma.size += size;
+	dma.addr += addr;
+	return addr;
+}
+
+static void test_dma_unmap_page(struct device *dev, dma_addr_t addr,
+				size_t size, enum dma_data_direction dir)
+{
+	dma.count--;
+	dma.size -= size;
+	dma.addr -= addr;
+	dma_unmap_page_attrs(dev, addr, size, dir, 0);
+}
 
 static struct test_instobj *test_instobj(struct nvkm_memory *memory)
 {
@@ -155,6 +203,7 @@ static int vmm_test_init(struct kunit *test)
 	struct vmm_test *t = kunit_kzalloc(test, sizeof(*t), GFP_KERNEL);
 	void *registers = vzalloc(REGISTERS);
 
+	memset(&dma, 0, sizeof(dma));
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, t);
 	test->priv = t;
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, registers);
@@ -185,6 +234,15 @@ static int vmm_test_init(struct kunit *test)
 	return 0;
 }
 
+/* There are so many DMA mappings; without any, what came went as it was. */
+static void expect_dma(struct kunit *test, long count, long size)
+{
+	KUNIT_EXPECT_EQ(test, dma.count, count);
+	KUNIT_EXPECT_EQ(test, dma.size, size);
+	if (!count)
+		KUNIT_EXPECT_EQ(test, dma.addr, (dma_addr_t)0);
+}
+
 static void vmm_test_exit(struct kunit *test)
 {
 	struct vmm_test *t = test->priv;
@@ -192,6 +250,7 @@ static void vmm_test_exit(struct kunit *test)
 
 	if (t->vmm)
 		nvkm_vmm_unref(&t->vmm);
+	expect_dma(test, 0, 0);
 	if (t->mmu) {
 		nvkm_mmu_ptc_dump(t->mmu);
 		mmu = &t->mmu->subdev;
@@ -290,15 +349,19 @@ static u64 want(struct vmm_test *t, u64 flags)
 static void all_flags(struct kunit *test, u8 shift)
 {
 	struct vmm_test *t = test->priv;
+	bool host;
 	u64 flags;
 
 	for (flags = 0; flags <= FLAGS; flags++) {
 		if (flags & ~FLAGS)
 			continue;
+		host = (flags & (V | VRAM)) == V;
 		map(test, shift, ADDR, flags);
 		KUNIT_EXPECT_EQ(test, pte(t, shift, ADDR), want(t, flags));
+		expect_dma(test, host, host ? 1L << shift : 0);
 		nvkm_wr32(&t->device, FLUSH, 0);
 		unmap(test, ADDR, 1ULL << shift);
+		expect_dma(test, 0, 0);
 		/* The last entry takes its tables with it. */
 		KUNIT_EXPECT_EQ(test, pte(t, shift, ADDR), 0ULL);
 		if (flags & V)
@@ -363,6 +426,7 @@ static void lose_atomics_in_part(struct kunit *test)
 	no_atomics(test, large + PAGE_SIZE, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, pte(t, LARGE, large), want(t, V | W));
 	/* All of it, and what is not mapped between. */
+	unmap(test, ADDR, PAGE_SIZE);
 	map(test, SMALL, ADDR, V | W | A);
 	map(test, SMALL, large + 2 * LARGE_SIZE, V | W | A);
 	KUNIT_EXPECT_TRUE(test, no_atomics(test, 0, UNMANAGED));
@@ -370,7 +434,10 @@ static void lose_atomics_in_part(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, pte(t, SMALL, large + 2 * LARGE_SIZE),
 			want(t, V | W));
 	KUNIT_EXPECT_FALSE(test, no_atomics(test, 0, UNMANAGED));
+	/* Five small ones, a large one, and their DMA mappings still. */
+	expect_dma(test, 6, LARGE_SIZE + 5 * PAGE_SIZE);
 	unmap(test, 0, UNMANAGED);
+	expect_dma(test, 0, 0);
 }
 
 static void large_cleared_by_part(struct kunit *test)
@@ -381,6 +448,7 @@ static void large_cleared_by_part(struct kunit *test)
 	map(test, LARGE, ADDR + LARGE_SIZE, V | W);
 	unmap(test, ADDR + PAGE_SIZE, PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, pte(t, LARGE, ADDR) & PTE_VALID, 0ULL);
+	expect_dma(test, 1, LARGE_SIZE);
 	KUNIT_EXPECT_EQ(test, pte(t, LARGE, ADDR + LARGE_SIZE), want(t, V | W));
 	unmap(test, ADDR, 2 * LARGE_SIZE);
 	KUNIT_EXPECT_FALSE(test, pd0(t, ADDR));
