@@ -726,6 +726,7 @@ static bool only_mapping(struct page *page, struct page *head)
 static int trylock_exclusive(struct page *page, struct page *head,
 			     struct page **locked)
 {
+	/* A trylock_page() that knows the head */
 	if (head != *locked && test_and_set_bit_lock(PG_locked, &head->flags))
 		return -EBUSY;
 	if (!only_mapping(page, head)) {

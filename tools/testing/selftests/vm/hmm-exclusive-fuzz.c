@@ -53,7 +53,6 @@ struct page {
 	bool freed;
 	bool locked;
 	bool mergeable;
-	bool on_device;		/* may be, in device memory */
 	bool migrated;		/* has been: 5.10 loses track of writes then */
 	bool soft_dirty;	/* must be, that is; others may be */
 };
@@ -325,7 +324,6 @@ static void cpu_read_page(struct fuzzer *f, unsigned long nr)
 	if (!done)
 		return;
 	page->exclusive = NO;
-	page->on_device = false;
 	compare(f, nr, f->buffer, "the CPU");
 }
 
@@ -442,13 +440,6 @@ static void dev_write(struct fuzzer *f, const struct op *op)
 	struct hmm_dmirror_cmd cmd;
 	int ret, word;
 
-	/*
-	 * hmm_range_fault() does not fault in what is in device memory already,
-	 * be it read-only there, which the mirror cannot stand.
-	 */
-	for (i = 0; i < op->npages; i++)
-		if (f->page[op->first + i].on_device)
-			cpu_read_page(f, op->first + i);
 	memset(f->buffer, 0, op->npages * page_size);
 	for (i = 0; i < op->npages; i++)
 		for (word = 0; word < NR_WORDS; word++)
@@ -484,7 +475,6 @@ static void dev_migrate(struct fuzzer *f, const struct op *op)
 	if (ret != -ENOENT)
 		expect(f, "migrate", ret, good == op->npages ? 0 : -EINVAL);
 	for (i = 0; i < op->npages; i++) {
-		f->page[op->first + i].on_device = true;
 		f->page[op->first + i].migrated = true;
 		if (!ret)
 			compare(f, op->first + i, f->buffer + i * page_size,
