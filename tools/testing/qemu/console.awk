@@ -18,6 +18,14 @@ function end_stream()
 		problem("TAP stream " streams ": " results + 0 " results of " planned)
 }
 
+# Why a test failed is said before its result, by our programs, KUnit and the kselftest
+# harness. What failed as it should is not told.
+function tell_why()
+{
+	printf "%s", why
+	why = reasons = ""
+}
+
 # What counts is a subtest's result, or the test's own when it has none, or when it is
 # bad and none of its subtests is.
 function conclude(good, odd)
@@ -30,10 +38,13 @@ function conclude(good, odd)
 	} else if (!sub_failed) {
 		sub_failed = 1
 	}
-	if (sub_failed)
+	if (sub_failed) {
+		tell_why()
 		problem(line)
+	}
 	failed += sub_failed
 	sub_seen = sub_failed = 0
+	why = reasons = ""
 }
 
 BEGIN {
@@ -94,8 +105,14 @@ line ~ /^[0-9]+\.\.[0-9]+$/ && streams {
 	planned += 0
 }
 
+line ~ /FAILURE: |EXPECTATION FAILED|ASSERTION FAILED|Expected / && reasons < 5 {
+	why = why line "\n"
+	reasons++
+}
+
 line ~ /^    ok / {
 	sub_seen++
+	why = reasons = ""
 	if (line ~ /# SKIP/)
 		skipped++
 	else
@@ -107,6 +124,7 @@ line ~ /^    not ok / {
 	if (line ~ /# TODO/) {
 		skipped++
 	} else {
+		tell_why()
 		print substr(line, 5)
 		sub_failed++
 	}

@@ -500,7 +500,9 @@ static void mprotect_once(struct worker *w)
 
 	mprotect(ptr, size, hmm_rand(&w->random, 2) ? PROT_READ : PROT_NONE);
 	nap(w, 500);
-	mprotect(ptr, size, PROT_READ | PROT_WRITE);
+	/* It stops short of what is away from home for the moment. */
+	while (mprotect(ptr, size, PROT_READ | PROT_WRITE))
+		usleep(50);
 }
 
 /* Disturbers that call madvise() */
@@ -1220,17 +1222,22 @@ static void check_pages(void)
 {
 	unsigned long page;
 	uint64_t pfn, flags, count;
+	bool locked;
 
 	for (page = 0; page < total_pages; page++) {
-		pfn = pfn_of(page_addr(page));
+		/* khugepaged may put another one in its place. */
+		do {
+			pfn = pfn_of(page_addr(page));
+			locked = !page_released(pfn);
+			flags = read_entry("/proc/kpageflags", pfn);
+			count = read_entry("/proc/kpagecount", pfn);
+		} while (pfn != pfn_of(page_addr(page)));
 		if (!pfn) {
 			fail("page %lu has no page frame", page);
 			continue;
 		}
-		if (!page_released(pfn))
+		if (locked)
 			fail("page %lu is locked", page);
-		flags = read_entry("/proc/kpageflags", pfn);
-		count = read_entry("/proc/kpagecount", pfn);
 		if (count != 1 || flags & KPF_MLOCKED || !(flags & KPF_ANON))
 			fail("page %lu: %llu mappings, flags %#llx", page,
 			     (unsigned long long)count,
