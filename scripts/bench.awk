@@ -39,14 +39,13 @@ function abs(x) { return x < 0 ? -x : x }
 
 # By how much the cost of an operation may differ from boot to boot: 0.1 %, a timer tick if
 # it takes long enough to meet one each time, and, where pages are taken from the allocator
-# or given back, a batch or two between its lists of each CPU and those of the zone, as
-# boots bring these lists into different states. What allocates small objects or compresses
-# pages is as far apart as 0.5 %.
+# or given back, a few batches between its lists of each CPU and those of the zone, as
+# boots bring these lists into different states. A fork takes little but objects.
 function noise(op, cost)
 {
-	if (op ~ /touch|write-fault|munmap|copy-on-write|migrate/)
-		return cost / 1000 + 15000
-	if (op ~ /fork|swap/)
+	if (op ~ /touch|write-fault|munmap|copy-on-write|swap|migrate/)
+		return cost / 1000 + 25000
+	if (op == "fork")
 		return cost / 200
 	return cost / 1000 + (cost > 500000 ? 2500 : 0)
 }
