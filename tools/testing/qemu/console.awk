@@ -23,7 +23,13 @@ function end_stream()
 function tell_why()
 {
 	printf "%s", why
-	why = reasons = ""
+	forget_why()
+}
+
+function forget_why()
+{
+	why = ""
+	reasons = 0
 }
 
 # What counts is a subtest's result, or the test's own when it has none, or when it is
@@ -44,7 +50,7 @@ function conclude(good, odd)
 	}
 	failed += sub_failed
 	sub_seen = sub_failed = 0
-	why = reasons = ""
+	forget_why()
 }
 
 BEGIN {
@@ -112,7 +118,7 @@ line ~ /FAILURE: |EXPECTATION FAILED|ASSERTION FAILED|Expected / && reasons < 5 
 
 line ~ /^    ok / {
 	sub_seen++
-	why = reasons = ""
+	forget_why()
 	if (line ~ /# SKIP/)
 		skipped++
 	else
