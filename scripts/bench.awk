@@ -89,7 +89,8 @@ function limit_count(what, op, pages, most)
 
 function ratios(accel, unit,   i, k, n, ops, p, list)
 {
-	n = split("make+release,make-still,make-again,read-back,touch,thp-make+release", ops, ",")
+	n = split("make+release,make-still,make-again,read-back,touch,thp-make+release," \
+		"shared-make+release,shared-read-back,shared8-make+release,shared8-read-back", ops, ",")
 	split("512,16384", list, ",")
 	title("Costs as a multiple of mprotect(PROT_NONE) of the same range (" unit ")")
 	for (i = 1; i <= n; i++)
@@ -101,7 +102,7 @@ function ratios(accel, unit,   i, k, n, ops, p, list)
 function ratio_line(kernel, accel, op, pages)
 {
 	if ((kernel, accel, op, pages) in cost)
-		printf "  %-18s %-8s %-8s %8s\n", op, size(pages), kernel,
+		printf "  %-22s %-8s %-8s %8s\n", op, size(pages), kernel,
 			ratio(cost[kernel, accel, op, pages], cost[kernel, accel, "mprotect-none", pages])
 }
 
@@ -123,6 +124,7 @@ function check_limits(   i, n, list)
 	limit_count("sequential read-back, faults", "read-back", 512, 12)
 	limit_cost("random touch", "read-back-random", 512, 1100)
 	limit_count("random touch, faults", "read-back-random", 512, 512)
+	limit_count("sequential read-back of shared memory, faults", "shared-read-back", 512, 12)
 	check_rest("base", "patched")
 	check_rest("base-off", "patched-off")
 }
@@ -154,14 +156,14 @@ function versus_base(op, pages)
 function table(   i, j, part, key)
 {
 	title("Instructions a page: the least, and for the patched kernel the median and the spread of one boot")
-	printf "  %-22s %8s %9s %9s %9s %9s %8s %9s %8s\n", "operation", "size",
+	printf "  %-26s %8s %9s %9s %9s %9s %8s %9s %8s\n", "operation", "size",
 		"base", "patched", "peer", "median", "spread", "patched/", "events"
-	printf "  %-22s %8s %9s %9s %9s %9s %8s %9s %8s\n", "", "", "", "", "", "", "", "base", ""
+	printf "  %-26s %8s %9s %9s %9s %9s %8s %9s %8s\n", "", "", "", "", "", "", "", "base", ""
 	for (i = 1; i <= nr_rows; i++) {
 		split(row[i], part, SUBSEP)
 		if (part[1] ~ /^threads/ || part[1] == "tlb-flushes" || part[1] == "notifier-ranges")
 			continue
-		printf "  %-22s %8s", part[1], size(part[2])
+		printf "  %-26s %8s", part[1], size(part[2])
 		for (j = 1; j <= nr_kernels; j++)
 			printf " %9s", has(kernels[j], part[1], part[2]) ? sprintf("%.1f", per_page(kernels[j], part[1], part[2])) : "-"
 		key = "patched" SUBSEP "icount" SUBSEP part[1] SUBSEP part[2]

@@ -15,12 +15,12 @@ set logscale xy
 set xlabel "bytes"
 set ylabel "instructions a page"
 set xtics ("4 KiB" 2**12, "64 KiB" 2**16, "2 MiB" 2**21, "64 MiB" 2**26, "1 GiB" 2**30)
-plot for [k in kernels] for [op in "make+release make-still make-again make-takeover thp-make+release touch mprotect-none"] \
+plot for [k in kernels] for [op in "make+release make-still make-again make-takeover thp-make+release shared-make+release shared8-make+release touch mprotect-none"] \
 	figures(k, op) using 1:2 with linespoints title k." ".op
 
 set output "restore.svg"
 set title "The CPU takes it back"
-plot for [k in kernels] for [op in "read-back read-back-backward read-back-random write-back thp-read-back touch mprotect-back"] \
+plot for [k in kernels] for [op in "read-back read-back-backward read-back-random write-back thp-read-back shared-read-back shared8-read-back touch mprotect-back"] \
 	figures(k, op) using 1:2 with linespoints title k." ".op
 
 set output "rest.svg"
