@@ -12,8 +12,8 @@
  * entry away for good (unmap, migration, zap) gives nobody access and does
  * without.
  *
- * Lock order: mmap_lock, page lock, notifier callbacks (and the driver locks
- * that they take), page-table lock.
+ * Lock order: mmap_lock, page lock, i_mmap_rwsem, notifier callbacks (and the
+ * driver locks that they take), page-table lock.
  */
 #include <linux/debugfs.h>
 #include <linux/export.h>
@@ -24,6 +24,7 @@
 #include <linux/pagewalk.h>
 #include <linux/rmap.h>
 #include <linux/sched/signal.h>
+#include <linux/shmem_fs.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/userfaultfd_k.h>
@@ -53,8 +54,21 @@ static inline struct page *exclusive_page(pte_t pte)
 	       pfn_swap_entry_to_page(entry) : NULL;
 }
 
+/*
+ * May the CPU write to @page where @vma, which is anonymous if @anon, maps it? A
+ * private mapping shows a page of the page cache until the first write, which
+ * gets a copy.
+ */
+static inline bool may_write(struct vm_area_struct *vma, struct page *page,
+			     bool anon)
+{
+	if (!(vma->vm_flags & VM_WRITE))
+		return false;
+	return anon || vma->vm_flags & VM_SHARED || PageAnon(page);
+}
+
 static inline pte_t present_pte(struct vm_area_struct *vma, struct page *page,
-				pte_t entry, bool writable)
+				pte_t entry, bool writable, bool anon)
 {
 	pte_t pte = pte_mkold(mk_pte(page, READ_ONCE(vma->vm_page_prot)));
 
@@ -68,7 +82,7 @@ static inline pte_t present_pte(struct vm_area_struct *vma, struct page *page,
 	 * writable stays clean: the page itself is dirty, and a dirty read-only
 	 * PTE tells others that copy-on-write has been done.
 	 */
-	if (writable && vma->vm_flags & VM_WRITE)
+	if (writable && may_write(vma, page, anon))
 		pte = pte_mkwrite(pte_mkdirty(pte));
 	return pte;
 }
@@ -80,9 +94,9 @@ static inline pte_t present_pte(struct vm_area_struct *vma, struct page *page,
  *
  * For code that replaces the entry by something made from a present PTE, or by
  * that PTE itself. What may be written is decided here and now, from the VMA:
- * the memory is anonymous and has no other mapping, so nothing speaks against
- * writing but the VMA, userfaultfd, and soft-dirty tracking that waits to see
- * the next write.
+ * anonymous memory has no other mapping, and shared memory is shared, so nothing
+ * speaks against writing but the VMA, userfaultfd, and soft-dirty tracking that
+ * waits to see the next write.
  *
  * Context: The page-table lock is held.
  * Return: The present PTE, old; dirty only where it is writable.
@@ -90,7 +104,7 @@ static inline pte_t present_pte(struct vm_area_struct *vma, struct page *page,
 pte_t device_exclusive_to_present(struct vm_area_struct *vma, pte_t entry)
 {
 	return present_pte(vma, exclusive_page(entry), entry,
-			   !soft_dirty_lost(entry));
+			   !soft_dirty_lost(entry), vma_is_anonymous(vma));
 }
 
 static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
@@ -102,22 +116,48 @@ static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
- * Put back the mapping of @page if nobody has that locked; @locked is a huge page
- * that the caller has locked itself, or NULL.
+ * Is a page with an entry mapped nowhere else? Anonymous memory is not. What is
+ * mapped elsewhere, or is part of a huge page of a file, needs break_page(). The
+ * page is locked, so it does not get another mapping meanwhile.
+ */
+static inline bool is_alone(struct page *page)
+{
+	return PageAnon(page) ||
+	       (!PageCompound(page) && page_mapcount(page) == 1);
+}
+
+/* The only mapping of @page is about to come back. Both locks are held. */
+static inline bool end_alone(struct page *page)
+{
+	if (!is_alone(page))
+		return false;
+	if (PageDeviceExclusive(page))
+		ClearPageDeviceExclusive(page);
+	return true;
+}
+
+/*
+ * Put back the mapping of @page if that is the only one and nobody has the page
+ * locked; @locked is a huge page that the caller has locked itself, or NULL. @anon
+ * says whether the VMA is anonymous.
  */
 static __always_inline bool
 try_restore(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
-	    struct page *page, struct page *locked)
+	    struct page *page, struct page *locked, bool anon)
 {
 	bool got = trylock_page(page);
+	bool alone;
 
 	if (!got && compound_head(page) != locked)
 		return false;
-	set_present_pte(vma, addr, ptep,
-			present_pte(vma, page, *ptep, !soft_dirty_lost(*ptep)));
+	alone = anon || end_alone(page);
+	if (alone)
+		set_present_pte(vma, addr, ptep,
+				present_pte(vma, page, *ptep,
+					    !soft_dirty_lost(*ptep), anon));
 	if (got)
 		unlock_page(page);
-	return true;
+	return alone;
 }
 
 /**
@@ -130,16 +170,17 @@ try_restore(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
  * range has taken the device's permission already.
  *
  * Context: The page-table lock is held. Only tries the page lock.
- * Return: NULL when the mapping is back. Otherwise the page, which somebody has
- * locked, with a reference for the caller: drop the page-table lock, call
- * device_exclusive_wait(), look again.
+ * Return: NULL when the mapping is back. Otherwise the page, with a reference for
+ * the caller. If it is anonymous, somebody has it locked: drop the page-table
+ * lock, call device_exclusive_wait(), look again. If not, it may be mapped
+ * elsewhere, and has to be left.
  */
 struct page *device_exclusive_restore(struct vm_area_struct *vma,
 				      unsigned long addr, pte_t *ptep)
 {
 	struct page *page = exclusive_page(*ptep);
 
-	if (!try_restore(vma, addr, ptep, page, NULL)) {
+	if (!try_restore(vma, addr, ptep, page, NULL, vma_is_anonymous(vma))) {
 		get_page(page);
 		return page;
 	}
@@ -161,6 +202,17 @@ void device_exclusive_wait(struct page *page)
 {
 	wait_on_page_locked(page);
 	put_page(page);
+}
+
+/**
+ * device_exclusive_is_file() - does the entry map a page of the page cache?
+ * @entry: a device-exclusive PTE
+ *
+ * Context: The page-table lock is held.
+ */
+bool device_exclusive_is_file(pte_t entry)
+{
+	return !PageAnon(exclusive_page(entry));
 }
 
 /* Returns 1 at the first entry if walk->private, or restores all it can. */
@@ -203,8 +255,8 @@ static const struct mm_walk_ops restore_walk_ops = {
  *
  * For code that takes mappings under a notifier range which the device's driver
  * may ignore. Tells every driver in a range of its own, and only if there is an
- * entry. Pages that a driver has locked are left, and new entries can appear
- * as soon as this returns.
+ * entry. Pages that a driver has locked or that are mapped elsewhere are left,
+ * and new entries can appear as soon as this returns.
  *
  * Context: mmap_lock is held. No page lock is held and no notifier range is open.
  * May sleep.
@@ -306,7 +358,8 @@ static bool used_since(struct vm_area_struct *vma, unsigned long start,
  * How many pages to restore if this fault goes on with what the last one of this
  * task restored. 1, and SCAN_BEGIN, if it does not.
  */
-static void find_scan(struct vm_fault *vmf, struct window *window)
+static __always_inline void
+find_scan(struct vm_fault *vmf, struct window *window)
 {
 	unsigned long scan = current->device_exclusive_scan;
 	unsigned long start = scan & PAGE_MASK;
@@ -337,7 +390,8 @@ static void find_scan(struct vm_fault *vmf, struct window *window)
  * Of the next pages of the scan, those in the same VMA and under the same
  * page-table page, up to the first that is not exclusive.
  */
-static int look_ahead(struct vm_fault *vmf, int step, int npages)
+static __always_inline int
+look_ahead(struct vm_fault *vmf, int step, int npages)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	unsigned long addr = vmf->address, room;
@@ -365,13 +419,9 @@ static unsigned long window_start(struct vm_fault *vmf, struct window *window)
 	return vmf->address - (window->npages - 1) * PAGE_SIZE;
 }
 
-/*
- * Restore the entry of the fault, and as many neighbours as have been announced,
- * up to the first that is not to be had. @page is that of the fault, and locked.
- * Returns how many are back; 0 if the entry of the fault has changed.
- */
-static int restore_window(struct vm_fault *vmf, struct page *page,
-			  struct window *window)
+static __always_inline int
+restore_entries(struct vm_fault *vmf, struct page *page, struct window *window,
+		bool anon)
 {
 	struct page *locked = compound_head(page);
 	struct vm_area_struct *vma = vmf->vma;
@@ -382,17 +432,18 @@ static int restore_window(struct vm_fault *vmf, struct page *page,
 
 	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, addr, &vmf->ptl);
 	ptep = vmf->pte;
-	if (!pte_same(*ptep, vmf->orig_pte))
+	if (!pte_same(*ptep, vmf->orig_pte) || !(anon || end_alone(page)))
 		goto unlock;
 
 	writable = vmf->flags & FAULT_FLAG_WRITE || !soft_dirty_lost(*ptep);
 	set_present_pte(vma, addr, ptep,
-			pte_mkyoung(present_pte(vma, page, *ptep, writable)));
+			pte_mkyoung(present_pte(vma, page, *ptep, writable,
+						anon)));
 	while (++n < window->npages) {
 		ptep += window->step;
 		addr += window->step * PAGE_SIZE;
 		page = exclusive_page(*ptep);
-		if (!page || !try_restore(vma, addr, ptep, page, locked))
+		if (!page || !try_restore(vma, addr, ptep, page, locked, anon))
 			break;
 	}
 unlock:
@@ -400,39 +451,296 @@ unlock:
 	return n;
 }
 
-/**
- * device_exclusive_fault() - the CPU touches a page that a device has
- * @vmf: the fault; orig_pte is a device-exclusive entry
- *
- * Takes the page back: waits for a driver that has it locked, tells every
- * driver that mirrors the mm, and restores the mapping. A write fault finds it
- * writable even if soft-dirty tracking had kept it read-only, since this is the
- * write that was to be seen.
- *
- * If the fault goes on with a scan of exclusive memory, its next pages come back
- * with it, old, as long as they are in the same VMA and under the same page-table
- * page, and nobody has them locked.
- *
- * Context: mmap_lock is held for reading, and dropped as by
- * lock_page_or_retry() when VM_FAULT_RETRY is returned. No page-table lock.
- * Return: 0, also when the entry has changed meanwhile and the access has to be
- * tried again; VM_FAULT_RETRY.
+/*
+ * Restore the entry of the fault, and as many neighbours as have been announced,
+ * up to the first that is not to be had. @page is that of the fault, and locked.
+ * Returns how many are back; 0 if the entry of the fault has changed.
  */
-vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
+static int restore_window(struct vm_fault *vmf, struct page *page,
+			  struct window *window)
+{
+	/* In two copies: anonymous memory need not pay for what else there is. */
+	if (vma_is_anonymous(vmf->vma))
+		return restore_entries(vmf, page, window, true);
+	return restore_entries(vmf, page, window, false);
+}
+
+/*
+ * Memory that is shared
+ *
+ * A page of tmpfs may be mapped by many address spaces, and by another one at
+ * any time, through the page cache. So it is the page that is exclusive, and not
+ * a mapping: all of its mappings become entries, and all come back together. To
+ * whoever is about to map it anew PageDeviceExclusive() says so, on the head of a
+ * compound page for all of it. That is set and cleared under the page lock, which
+ * everybody holds who maps a page of the page cache. Hence
+ *
+ *  - while a driver has the page locked, no CPU gets a mapping;
+ *  - a page that is marked has no present mapping but for subpages that are not
+ *    exclusive, and gets none without break_page();
+ *  - a device may have permission only through an address at which there is an
+ *    entry: what takes an entry away tells the device, and so does break_page(),
+ *    in every mm, before the first CPU gets a mapping.
+ *
+ * A mark without entries does no harm: unmapping cannot take the page lock. It
+ * goes with the next break_page(), or with the page.
+ *
+ * i_mmap_rwsem comes between the page lock and the notifiers.
+ */
+
+/* Pages of a file, side by side and locked, and what is done to their mappings */
+struct shared_walk {
+	struct address_space *mapping;
+	pgoff_t first, last;
+	/* The pages, or else the head of the compound page that they are */
+	struct page **pages;
+	struct page *head;
+	/* break_page(): the fault that wants it, if any */
+	struct vm_fault *vmf;
+	/* is_exclusive(): have they an entry? */
+	bool found;
+	/* make_shared(): for whom, is any of them huge, and how many entries */
+	void *owner;
+	bool compound;
+	long made;
+};
+
+static inline struct page *shared_page(struct shared_walk *walk,
+				       unsigned long i)
+{
+	return walk->pages ? walk->pages[i] : walk->head + i;
+}
+
+typedef void (*shared_vma_fn)(struct shared_walk *walk,
+			      struct vm_area_struct *vma,
+			      unsigned long start, unsigned long end);
+typedef void (*shared_pmd_fn)(struct shared_walk *walk,
+			      struct vm_area_struct *vma, pmd_t *pmd,
+			      unsigned long start, unsigned long end);
+
+/*
+ * Call @fn for each VMA that can map any of the pages, in the order of the tree:
+ * fork() and mremap() see to it that a mapping which moves or is copied meanwhile
+ * is found. i_mmap_rwsem is held.
+ */
+static void walk_vmas(struct shared_walk *walk, shared_vma_fn fn)
+{
+	struct vm_area_struct *vma;
+	pgoff_t first, last;
+
+	vma_interval_tree_foreach(vma, &walk->mapping->i_mmap, walk->first,
+				  walk->last) {
+		first = max(walk->first, vma->vm_pgoff);
+		last = min(walk->last, vma->vm_pgoff + vma_pages(vma) - 1);
+		cond_resched();
+		fn(walk, vma,
+		   vma->vm_start + ((first - vma->vm_pgoff) << PAGE_SHIFT),
+		   vma->vm_start + ((last + 1 - vma->vm_pgoff) << PAGE_SHIFT));
+	}
+}
+
+/*
+ * Page tables of a VMA of a file stay while i_mmap_rwsem is held: munmap() takes
+ * the VMA out of the tree before it frees them, and whoever frees or moves them
+ * otherwise holds it for writing.
+ */
+static void walk_pmds(struct shared_walk *walk, struct vm_area_struct *vma,
+		      unsigned long start, unsigned long end, shared_pmd_fn fn)
+{
+	unsigned long next;
+	pmd_t *pmd;
+
+	for (; start < end; start = next) {
+		next = pmd_addr_end(start, end);
+		pmd = mm_find_pmd(vma->vm_mm, start);
+		if (pmd)
+			fn(walk, vma, pmd, start, next);
+	}
+}
+
+static void tell_vma(struct shared_walk *walk, struct vm_area_struct *vma,
+		     unsigned long start, unsigned long end)
+{
+	struct mmu_notifier_range range;
+
+	mmu_notifier_range_init(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
+				vma->vm_mm, start, end);
+	mmu_notifier_invalidate_range_start(&range);
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+/* Put one mapping of a page back. The page-table lock is held. */
+static void restore_shared(struct vm_fault *vmf, struct vm_area_struct *vma,
+			   unsigned long addr, pte_t *ptep, struct page *page)
+{
+	bool touched = vmf && vma == vmf->vma && addr == vmf->address;
+	bool written = touched && vmf->flags & FAULT_FLAG_WRITE;
+	pte_t pte;
+
+	pte = present_pte(vma, page, *ptep, written || !soft_dirty_lost(*ptep),
+			  false);
+	set_present_pte(vma, addr, ptep, touched ? pte_mkyoung(pte) : pte);
+	if (touched) {
+		count_vm_event(DEVICE_EXCLUSIVE_FAULT);
+		trace_device_exclusive_break(vma->vm_mm, addr, 1);
+	} else if (vmf && vma == vmf->vma) {
+		count_vm_event(DEVICE_EXCLUSIVE_AHEAD);
+		trace_device_exclusive_break(vma->vm_mm, addr, 1);
+	} else {
+		count_vm_event(DEVICE_EXCLUSIVE_RESTORE);
+		trace_device_exclusive_restore(vma->vm_mm, addr, 1);
+	}
+}
+
+static void restore_shared_pmd(struct shared_walk *walk,
+			       struct vm_area_struct *vma, pmd_t *pmd,
+			       unsigned long addr, unsigned long end)
+{
+	unsigned long i = linear_page_index(vma, addr) - walk->first;
+	pte_t *start_pte, *ptep;
+	struct page *page;
+	spinlock_t *ptl;
+
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++) {
+		page = exclusive_page(*ptep);
+		if (page && page == shared_page(walk, i))
+			restore_shared(walk->vmf, vma, addr, ptep, page);
+	}
+	pte_unmap_unlock(start_pte, ptl);
+}
+
+static void restore_shared_vma(struct shared_walk *walk,
+			       struct vm_area_struct *vma, unsigned long start,
+			       unsigned long end)
+{
+	walk_pmds(walk, vma, start, end, restore_shared_pmd);
+}
+
+/*
+ * Take pages from every device and give them back to every CPU. Only when the
+ * last device has been told does the first mapping come back; that no driver
+ * gives permission anew between the two is what the page locks are for.
+ */
+static void break_walk(struct shared_walk *walk)
+{
+	i_mmap_lock_read(walk->mapping);
+	walk_vmas(walk, tell_vma);
+	walk_vmas(walk, restore_shared_vma);
+	i_mmap_unlock_read(walk->mapping);
+}
+
+/*
+ * Break a page of the page cache, and all of a compound one. @vmf is the fault
+ * that wants the page, or NULL.
+ */
+static void break_page(struct page *page, struct vm_fault *vmf)
+{
+	struct page *head = compound_head(page);
+	struct shared_walk walk = {
+		.mapping = head->mapping,
+		.first = head->index,
+		.last = head->index + compound_nr(head) - 1,
+		.head = head,
+		.vmf = vmf,
+	};
+
+	VM_BUG_ON_PAGE(!PageLocked(head), head);
+	/* Truncated: nothing maps it any more. */
+	if (walk.mapping)
+		break_walk(&walk);
+	ClearPageDeviceExclusive(head);
+}
+
+/**
+ * device_exclusive_break() - take a page of the page cache from all devices
+ * @page: a page that PageDeviceExclusive() is true for
+ *
+ * For whoever is about to move the page.
+ *
+ * Context: The page is locked. No notifier range is open, and i_mmap_rwsem is not
+ * held. May sleep.
+ */
+void device_exclusive_break(struct page *page)
+{
+	break_page(page, NULL);
+}
+
+static void find_entry_pmd(struct shared_walk *walk,
+			   struct vm_area_struct *vma, pmd_t *pmd,
+			   unsigned long addr, unsigned long end)
+{
+	unsigned long i = linear_page_index(vma, addr) - walk->first;
+	pte_t *start_pte, *ptep;
+	spinlock_t *ptl;
+
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++)
+		if (exclusive_page(*ptep) == shared_page(walk, i))
+			walk->found = true;
+	pte_unmap_unlock(start_pte, ptl);
+}
+
+static void find_entry_vma(struct shared_walk *walk,
+			   struct vm_area_struct *vma, unsigned long start,
+			   unsigned long end)
+{
+	walk_pmds(walk, vma, start, end, find_entry_pmd);
+}
+
+/*
+ * Does a device have this very page? Without a mapping there is no entry. With
+ * one it is exclusive, but for a part of a huge page: that has to be looked for.
+ * The page is locked, so no entry of it can appear.
+ */
+static bool is_exclusive(struct page *page)
+{
+	struct shared_walk walk = {
+		.mapping = page_mapping(page),
+		.first = page_to_pgoff(page),
+		.last = page_to_pgoff(page),
+		.pages = &page,
+	};
+
+	if (!page_mapped(page) || !walk.mapping)
+		return false;
+	if (!PageCompound(page))
+		return true;
+	i_mmap_lock_read(walk.mapping);
+	walk_vmas(&walk, find_entry_vma);
+	i_mmap_unlock_read(walk.mapping);
+	return walk.found;
+}
+
+/**
+ * device_exclusive_map() - a fault is about to map or copy a page cache page
+ * @vmf: the fault
+ * @page: a page that PageDeviceExclusive() is true for
+ *
+ * What a device has of a huge page it can keep, as long as this fault is about
+ * another part of it, and maps that by a PTE: see to it that there is a page
+ * table. (The one that the fault has brought may be needed later. Nobody who
+ * reclaims memory for a new one waits for the lock of a page of tmpfs.)
+ *
+ * Context: The page is locked, mmap_lock is held for reading. May sleep.
+ */
+void device_exclusive_map(struct vm_fault *vmf, struct page *page)
+{
+	if (is_exclusive(page))
+		break_page(page, NULL);
+	else if (!PageCompound(page))
+		ClearPageDeviceExclusive(page);
+	else if (pte_alloc(vmf->vma->vm_mm, vmf->pmd))
+		break_page(page, NULL);
+}
+
+/* The page of the fault, locked, has no other mapping. */
+static void fault_alone(struct vm_fault *vmf, struct page *page)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct mmu_notifier_range range;
 	struct window window;
 	unsigned long start;
-	struct page *page;
-
-	page = get_fault_page(vmf);
-	if (!page)
-		return 0;
-	if (!lock_page_or_retry(page, vma->vm_mm, vmf->flags)) {
-		put_page(page);
-		return VM_FAULT_RETRY;
-	}
 
 	find_scan(vmf, &window);
 	if (window.npages > 1)
@@ -454,6 +762,135 @@ vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
 		count_vm_events(DEVICE_EXCLUSIVE_AHEAD, window.npages - 1);
 		trace_device_exclusive_break(vma->vm_mm, start, window.npages);
 	}
+}
+
+/* The most pages with other mappings that one fault gives back */
+#define SHARED_WINDOW	16
+
+/*
+ * Lock the next pages of a scan of shared memory, up to the first that is not to be
+ * had; a huge page comes back by a fault of its own. They are in the file as long
+ * as they are locked, which keeps them. pages[0] is that of the fault. Returns how
+ * many are locked, with that one.
+ */
+static int lock_ahead(struct vm_fault *vmf, struct window *window,
+		      struct page **pages)
+{
+	struct page *page;
+	int i, n;
+
+	vmf->pte = pte_offset_map_lock(vmf->vma->vm_mm, vmf->pmd, vmf->address,
+				       &vmf->ptl);
+	for (n = 1; n < window->npages; n++) {
+		i = n * window->step;
+		page = exclusive_page(vmf->pte[i]);
+		if (!page || PageAnon(page) || PageCompound(page) ||
+		    !trylock_page(page))
+			break;
+		pages[i] = page;
+	}
+	pte_unmap_unlock(vmf->pte, vmf->ptl);
+	return n;
+}
+
+/*
+ * The page of the fault, locked, has other mappings. What a scan wants next comes
+ * back in the same two walks. It is still in the file: what leaves that has lost
+ * the mark.
+ */
+static noinline void fault_shared(struct vm_fault *vmf, struct page *page)
+{
+	struct page *pages[SHARED_WINDOW], **lowest = pages;
+	struct shared_walk walk = {
+		.mapping = page->mapping,
+		.vmf = vmf,
+	};
+	struct window window;
+	unsigned long start;
+	int i;
+
+	find_scan(vmf, &window);
+	window.npages = min(window.npages, SHARED_WINDOW);
+	if (window.step < 0)
+		lowest += SHARED_WINDOW - 1;
+	lowest[0] = page;
+	if (window.npages > 1) {
+		window.npages = look_ahead(vmf, window.step, window.npages);
+		window.npages = lock_ahead(vmf, &window, lowest);
+	}
+	if (window.step < 0)
+		lowest -= window.npages - 1;
+
+	start = window_start(vmf, &window);
+	walk.pages = lowest;
+	walk.first = linear_page_index(vmf->vma, start);
+	walk.last = walk.first + window.npages - 1;
+	break_walk(&walk);
+	for (i = 0; i < window.npages; i++) {
+		ClearPageDeviceExclusive(lowest[i]);
+		if (lowest[i] != page)
+			unlock_page(lowest[i]);
+	}
+	current->device_exclusive_scan = start | window.where | window.npages;
+}
+
+/* The page, which is locked and marked, may have other mappings. */
+static void give_back(struct vm_fault *vmf, struct page *page)
+{
+	if (PageCompound(page))
+		break_page(page, vmf);
+	else
+		fault_shared(vmf, page);
+}
+
+/* Is the entry of the fault still there? */
+static bool __maybe_unused is_unchanged(struct vm_fault *vmf)
+{
+	struct page *page = get_fault_page(vmf);
+
+	if (page)
+		put_page(page);
+	return page;
+}
+
+/**
+ * device_exclusive_fault() - the CPU touches a page that a device has
+ * @vmf: the fault; orig_pte is a device-exclusive entry
+ *
+ * Takes the page back: waits for a driver that has it locked, tells every
+ * driver that mirrors the mm, and restores the mapping. A write fault finds it
+ * writable even if soft-dirty tracking had kept it read-only, since this is the
+ * write that was to be seen.
+ *
+ * If the fault goes on with a scan of exclusive memory, its next pages come back
+ * with it, old, as long as they are in the same VMA and under the same page-table
+ * page, and nobody has them locked.
+ *
+ * A page that has other mappings comes back wherever it is mapped, and so does
+ * the whole of a huge page of a file. A scan gives back fewer of these at a time.
+ *
+ * Context: mmap_lock is held for reading, and dropped as by
+ * lock_page_or_retry() when VM_FAULT_RETRY is returned. No page-table lock.
+ * Return: 0, also when the entry has changed meanwhile and the access has to be
+ * tried again; VM_FAULT_RETRY.
+ */
+vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
+{
+	struct page *page;
+
+	page = get_fault_page(vmf);
+	if (!page)
+		return 0;
+	if (!lock_page_or_retry(page, vmf->vma->vm_mm, vmf->flags)) {
+		put_page(page);
+		return VM_FAULT_RETRY;
+	}
+	if (is_alone(page))
+		fault_alone(vmf, page);
+	else if (PageDeviceExclusive(page))
+		give_back(vmf, page);
+	else	/* Somebody else has: an entry without a mark would stay. */
+		VM_WARN_ON_ONCE(is_unchanged(vmf));
 	unlock_page(page);
 	put_page(page);
 	return 0;
@@ -487,26 +924,44 @@ late_initcall(window_debugfs);
 /* Can this VMA have memory that may become exclusive? */
 static int check_vma(struct vm_area_struct *vma)
 {
+	if (is_vm_hugetlb_page(vma) || vma_is_dax(vma) ||
+	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP))
+		return -EOPNOTSUPP;
 	/*
-	 * A shared mapping is not the only way to its pages, and a write fault
-	 * there would start writeback. A private mapping of a file is as good
-	 * as any: what can be written there is anonymous.
+	 * A write fault on a shared mapping would start writeback, unless the
+	 * file is one of tmpfs. A private mapping of a file is as good as any:
+	 * what can be written there is anonymous.
 	 */
-	if (vma->vm_flags & VM_MAYSHARE || is_vm_hugetlb_page(vma) ||
-	    vma->vm_flags & (VM_IO | VM_PFNMAP | VM_MIXEDMAP) ||
-	    vma_is_dax(vma))
+	if (vma->vm_flags & VM_MAYSHARE &&
+	    !shmem_mapping(vma->vm_file->f_mapping))
 		return -EOPNOTSUPP;
 	if (!(vma->vm_flags & VM_WRITE))
 		return -EFAULT;
 	return 0;
 }
 
-/* Does @pte let the CPU write, or would it if no device had the page? */
+/*
+ * Does @pte let the CPU write, or would it if no device had the page? The VMA has
+ * VM_WRITE, and is no private mapping of a file. Page-table lock held.
+ */
 static inline bool is_writable(pte_t pte)
 {
 	if (pte_present(pte))
 		return pte_write(pte) && !pte_protnone(pte);
 	return is_device_exclusive_pte(pte) && !pte_swp_uffd_wp(pte);
+}
+
+/* There it shows what is in the file until it is written to. */
+static inline bool is_private_file(struct vm_area_struct *vma)
+{
+	return !vma_is_anonymous(vma) && !(vma->vm_flags & VM_SHARED);
+}
+
+static bool shows_file(pte_t pte)
+{
+	struct page *page = exclusive_page(pte);
+
+	return page && !PageAnon(page);
 }
 
 /*
@@ -518,15 +973,48 @@ static inline struct page *writable_page(pte_t pte)
 	return pte_present(pte) ? pte_page(pte) : exclusive_page(pte);
 }
 
+/* mm_find_pmd() is for those with a page table. */
+static pmd_t *find_any_pmd(struct mm_struct *mm, unsigned long addr)
+{
+	pgd_t *pgd = pgd_offset(mm, addr);
+	p4d_t *p4d;
+	pud_t *pud;
+
+	if (!pgd_present(*pgd))
+		return NULL;
+	p4d = p4d_offset(pgd, addr);
+	if (!p4d_present(*p4d))
+		return NULL;
+	pud = pud_offset(p4d, addr);
+	return pud_present(*pud) ? pmd_offset(pud, addr) : NULL;
+}
+
 /*
  * Have @addr mapped by a PTE if it is mapped at all. The huge page itself stays
- * whole. No page lock is held and no notifier range is open.
+ * whole. No notifier range is open, and no page lock is held if the memory is
+ * anonymous.
  */
 static void split_huge_mapping(struct vm_area_struct *vma, unsigned long addr)
 {
-	/* Even where there is nothing to split, that would send an event. */
-	if (!mm_find_pmd(vma->vm_mm, addr))
+	pmd_t *pmd = find_any_pmd(vma->vm_mm, addr);
+	pmd_t pmde;
+
+	if (!pmd)
+		return;
+	pmde = READ_ONCE(*pmd);
+	/* Where there is nothing to split, that would still send an event. */
+	if (is_swap_pmd(pmde) || pmd_trans_huge(pmde))
 		split_huge_pmd_address(vma, addr, false, NULL);
+}
+
+/* Nothing is mapped there. What a file has does not go to the handler. */
+static bool wants_missing(struct vm_area_struct *vma, unsigned long addr)
+{
+	if (!userfaultfd_missing(vma))
+		return false;
+	return vma_is_anonymous(vma) ||
+	       !xa_load(&vma->vm_file->f_mapping->i_pages,
+			linear_page_index(vma, addr));
 }
 
 /*
@@ -540,17 +1028,42 @@ static bool wants_userfaultfd(struct vm_area_struct *vma, unsigned long addr)
 	pte_t *ptep, pte;
 
 	if (!pmd)
-		return userfaultfd_missing(vma);
+		return wants_missing(vma, addr);
 
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
 	pte = *ptep;
 	pte_unmap_unlock(ptep, ptl);
 
 	if (pte_none(pte))
-		return userfaultfd_missing(vma);
+		return wants_missing(vma, addr);
 	if (pte_present(pte))
 		return userfaultfd_pte_wp(vma, pte);
 	return userfaultfd_wp(vma) && pte_swp_uffd_wp(pte);
+}
+
+/*
+ * A huge page of a file is mapped by a PMD wherever there is no page table, and
+ * a split leaves none behind. So put one there before the fault. Should another
+ * thread map the huge page first, the next round has to do it.
+ */
+static int prepare_page_table(struct vm_area_struct *vma, unsigned long addr)
+{
+	struct mm_struct *mm = vma->vm_mm;
+	p4d_t *p4d;
+	pud_t *pud;
+	pmd_t *pmd;
+
+	p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
+	if (!p4d)
+		return -ENOMEM;
+	pud = pud_alloc(mm, p4d, addr);
+	if (!pud)
+		return -ENOMEM;
+	pmd = pmd_alloc(mm, pud, addr);
+	if (!pmd || pte_alloc(mm, pmd))
+		return -ENOMEM;
+	split_huge_mapping(vma, addr);
+	return pte_alloc(mm, pmd) ? -ENOMEM : 0;
 }
 
 /*
@@ -564,6 +1077,8 @@ static int fault_in_page(struct vm_area_struct *vma, unsigned long addr)
 
 	if (fatal_signal_pending(current))
 		return -EINTR;
+	if (vma->vm_flags & VM_SHARED && prepare_page_table(vma, addr))
+		return -ENOMEM;
 
 	/*
 	 * mmap_lock must be kept, so the fault may not retry. If it turns out
@@ -598,6 +1113,11 @@ static unsigned long skip_writable(struct vm_area_struct *vma, pmd_t *pmd,
 	for (n = 0; n < npages; n++)
 		if (!is_writable(ptep[n]))
 			break;
+	/* A loop of its own, as the first one counts instructions. */
+	if (is_private_file(vma))
+		for (npages = n, n = 0; n < npages; n++)
+			if (shows_file(ptep[n]))
+				break;
 	pte_unmap_unlock(ptep, ptl);
 	return addr + n * PAGE_SIZE;
 }
@@ -647,7 +1167,7 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 	pte_t *ptep;
 
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	if (is_writable(*ptep)) {
+	if (is_writable(*ptep) && !(is_private_file(vma) && shows_file(*ptep))) {
 		page = writable_page(*ptep);
 		get_page(page);
 	}
@@ -662,12 +1182,12 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 
 /*
  * No CPU will notice what the device writes, so take the page for written. This
- * is what set_page_dirty() does for anonymous memory, without the call: nobody
- * but the swap cache wants to know. The page is locked, so it can neither get
- * into that nor out of it. PageDirty() and the like would look for the head
- * again, each of them.
+ * is what set_page_dirty() does for anonymous memory and for tmpfs, without the
+ * call: nobody but the swap cache wants to know. The page is locked, so it can
+ * neither get into that nor out of it. PageDirty() and the like would look for
+ * the head again, each of them.
  */
-static void dirty_anon_page(struct page *head)
+static __always_inline void make_page_dirty(struct page *head)
 {
 	unsigned long flags = READ_ONCE(head->flags);
 
@@ -760,6 +1280,7 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 
 	flush_cache_range(vma, start, end);
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	/* Which is anonymous. What else others are is seen with the lock. */
 	if (!is_writable(*ptep) || writable_page(*ptep) != first)
 		goto unlock;
 
@@ -779,7 +1300,7 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 		/* A get_page() that knows the head */
 		page_ref_inc(head);
 		pages[n] = page;
-		dirty_anon_page(head);
+		make_page_dirty(head);
 		if (pte_present(pte)) {
 			make_entry(vma, addr, ptep + n, page);
 			flush = true;
@@ -797,8 +1318,245 @@ unlock:
 }
 
 /*
+ * Lock, mark and make dirty as many leading pages of the range as can be had,
+ * @first being locked already. Their mappings stay as they are. Returns the
+ * number of pages, with a reference each; 0 if @first is not mapped here any
+ * more, or an error if it is not what a file of tmpfs has.
+ */
+static int mark_shared(struct vm_area_struct *vma, pmd_t *pmd,
+		       unsigned long addr, unsigned long end,
+		       struct page *first, struct page **pages)
+{
+	struct address_space *mapping = vma->vm_file->f_mapping;
+	struct page *locked = compound_head(first);
+	pte_t *start_pte, *ptep;
+	int n = 0, err = 0;
+	spinlock_t *ptl;
+
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE) {
+		struct page *page, *head;
+
+		if (!is_writable(*ptep))
+			break;
+		page = writable_page(*ptep);
+		if (!n && page != first)
+			break;
+		head = compound_head(page);
+		if (head != locked && !trylock_page(head))
+			break;
+		if (head->mapping != mapping || !PageSwapBacked(head)) {
+			if (head != locked)
+				unlock_page(head);
+			err = -EOPNOTSUPP;
+			break;
+		}
+		locked = head;
+		get_page(page);
+		pages[n++] = page;
+		SetPageDeviceExclusive(head);
+		/* Before any mapping which says so goes. */
+		make_page_dirty(head);
+	}
+	pte_unmap_unlock(start_pte, ptl);
+	return n ? n : err;
+}
+
+/*
+ * Huge mappings in the range give way to nothing: a file has its pages without
+ * them. This sends events of its own.
+ */
+static void split_vma_range(struct vm_area_struct *vma, unsigned long start,
+			    unsigned long end)
+{
+	pmd_t *pmd;
+
+	for (; start < end; start = pmd_addr_end(start, end)) {
+		split_huge_mapping(vma, start);
+		/* Who has unmapped it just now may have yet to say so. */
+		pmd = find_any_pmd(vma->vm_mm, start);
+		if (pmd)
+			spin_unlock(pmd_lock(vma->vm_mm, pmd));
+	}
+}
+
+/* The page that is mapped, or would be if no device had it */
+static struct page *mapped_page(struct vm_area_struct *vma, unsigned long addr,
+				pte_t pte)
+{
+	return pte_present(pte) ? vm_normal_page(vma, addr, pte) :
+				  exclusive_page(pte);
+}
+
+static void make_shared_pmd(struct shared_walk *walk,
+			    struct vm_area_struct *vma, pmd_t *pmd,
+			    unsigned long start, unsigned long end)
+{
+	unsigned long i = linear_page_index(vma, start) - walk->first;
+	unsigned long addr = start;
+	pte_t *start_pte, *ptep;
+	bool flush = false;
+	spinlock_t *ptl;
+
+	flush_cache_range(vma, start, end);
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
+	arch_enter_lazy_mmu_mode();
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++) {
+		struct page *page = shared_page(walk, i);
+
+		if (mapped_page(vma, addr, *ptep) != page)
+			continue;
+		if (pte_present(*ptep)) {
+			make_entry(vma, addr, ptep, page);
+			flush = true;
+		} else {
+			take_over_entry(vma, addr, ptep);
+		}
+		walk->made++;
+	}
+	arch_leave_lazy_mmu_mode();
+	if (flush)
+		flush_tlb_range(vma, start, end);
+	pte_unmap_unlock(start_pte, ptl);
+}
+
+/*
+ * May a CPU still write to a page that has been unmapped from @mm? Who zaps a huge
+ * mapping leaves the flush for later, and so does reclaim.
+ */
+static bool is_flush_pending(struct mm_struct *mm)
+{
+#ifdef CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH
+	/* Only looked at: others may set it at the same time. */
+	if (data_race(mm->tlb_flush_batched))
+		return true;
+#endif
+	return mm_tlb_flush_pending(mm);
+}
+
+static void make_shared_vma(struct shared_walk *walk,
+			    struct vm_area_struct *vma, unsigned long start,
+			    unsigned long end)
+{
+	struct mmu_notifier_range range;
+
+	if (walk->compound)
+		split_vma_range(vma, start, end);
+	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
+				      vma->vm_mm, start, end, walk->owner);
+	mmu_notifier_invalidate_range_start(&range);
+	walk_pmds(walk, vma, start, end, make_shared_pmd);
+	/* The locks of the page tables have been taken by now. */
+	if (is_flush_pending(vma->vm_mm))
+		flush_tlb_mm(vma->vm_mm);
+	mmu_notifier_invalidate_range_end(&range);
+}
+
+static long count_mappings(struct page **pages, int npages)
+{
+	long n = 0;
+	int i;
+
+	for (i = 0; i < npages; i++)
+		n += page_mapcount(pages[i]);
+	return n;
+}
+
+/* How often to go over mappings of which some come or go meanwhile */
+#define MAKE_ROUNDS	4
+
+/*
+ * Replace all mappings of the pages, which are locked and marked. Were that all? A
+ * driver may have put a page where the map of the file does not lead to. Mappings
+ * may go meanwhile, and fork() may copy one before this gets to it, so the count
+ * is worth something only if it has not changed. One that mremap() moves onwards
+ * may have been met twice.
+ *
+ * Returns 0, -EOPNOTSUPP if there are others, -EAGAIN if that cannot be told.
+ */
+static int make_all_mappings(struct shared_walk *walk, int npages)
+{
+	int round;
+
+	for (round = 0; round < MAKE_ROUNDS; round++) {
+		long before = count_mappings(walk->pages, npages);
+
+		walk->made = 0;
+		i_mmap_lock_read(walk->mapping);
+		walk_vmas(walk, make_shared_vma);
+		i_mmap_unlock_read(walk->mapping);
+		if (count_mappings(walk->pages, npages) == before &&
+		    walk->made <= before)
+			return walk->made == before ? 0 : -EOPNOTSUPP;
+	}
+	return -EAGAIN;
+}
+
+/* Neighbours of the first page in a huge page share its lock. */
+static void release_all_but_first(struct page **pages, int npages)
+{
+	struct page *head = compound_head(pages[0]);
+	int i;
+
+	for (i = 1; i < npages && compound_head(pages[i]) == head; i++)
+		put_page(pages[i]);
+	put_device_exclusive_range(pages + i, npages - i);
+}
+
+/*
+ * As make_range(), which has locked @first, for shared memory.
+ *
+ * If not all pages can be had the first one is tried alone: others may be to
+ * blame. Of those, what has been replaced stays replaced, because to give it back
+ * would tell the caller, too, and send it round each time. That hurts nobody: no
+ * device gets permission by these entries, other owners have been told, and where
+ * the caller had permission from before, all mappings had been replaced by then.
+ */
+static noinline int make_shared(struct vm_area_struct *vma, pmd_t *pmd,
+				unsigned long start, unsigned long end,
+				struct page *first, struct page **pages,
+				void *owner)
+{
+	struct shared_walk walk = {
+		.mapping = vma->vm_file->f_mapping,
+		.first = linear_page_index(vma, start),
+		.pages = pages,
+		.owner = owner,
+	};
+	int i, n, err;
+
+	n = mark_shared(vma, pmd, start, end, first, pages);
+	if (n <= 0) {
+		unlock_page(first);
+		goto put;
+	}
+	walk.last = walk.first + n - 1;
+	for (i = 0; i < n; i++)
+		walk.compound |= PageCompound(pages[i]);
+
+	err = make_all_mappings(&walk, n);
+	if (err && n > 1) {
+		release_all_but_first(pages, n);
+		n = 1;
+		walk.last = walk.first;
+		err = make_all_mappings(&walk, n);
+	}
+	if (!err) {
+		count_vm_events(DEVICE_EXCLUSIVE_MAKE, n);
+		goto put;
+	}
+	if (err != -EAGAIN)
+		break_page(first, NULL);
+	put_device_exclusive_range(pages, n);
+	n = err == -EAGAIN ? 0 : err;
+put:
+	put_page(first);
+	return n;
+}
+
+/*
  * The range is in one VMA and under one page-table page, and has been writable
- * a moment ago. Returns what make_entries() does, or -EINTR.
+ * a moment ago. Returns what make_entries() or make_shared() does, or -EINTR.
  */
 static int make_range(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, struct page **pages, void *owner)
@@ -813,6 +1571,8 @@ static int make_range(struct vm_area_struct *vma, unsigned long start,
 	first = lock_first_page(vma, pmd, start);
 	if (IS_ERR_OR_NULL(first))
 		return PTR_ERR_OR_ZERO(first);
+	if (vma->vm_flags & VM_SHARED)
+		return make_shared(vma, pmd, start, end, first, pages, owner);
 
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
 				      vma->vm_mm, start, end, owner);
@@ -930,7 +1690,8 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
  * * -EFAULT - nothing is mapped at @start, or it may not be written, or only a
  *   userfaultfd handler could provide it
  * * -EOPNOTSUPP - memory of a kind that cannot be exclusive: hugetlb, DAX, PFN
- *   maps, shared memory
+ *   maps, shared mappings of files other than those of tmpfs, and pages that a
+ *   driver has mapped elsewhere
  * * -EINTR - a fatal signal is pending
  * * -ENOMEM - there is no memory to fault the first page in
  * * -EINVAL - the range is empty, wraps or is not aligned, or there is no owner

@@ -19,9 +19,11 @@
 #define _GNU_SOURCE
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <time.h>
 #include <linux/mempolicy.h>
 #include <linux/perf_event.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
@@ -42,6 +44,7 @@
 #define MAX_REPS	64
 #define MAX_SERIES	16
 #define MAX_THREADS	8
+#define NR_SHARERS	7
 
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #define MiB(n)		((n) << 8)	/* in pages of 4 KiB */
@@ -57,6 +60,7 @@ struct series {
 static const char device[] = "/dev/device_exclusive_bench";
 static const char tlb_event[] =
 	"/sys/kernel/debug/tracing/events/tlb/tlb_flush/id";
+static const char fault_around[] = "/sys/kernel/debug/fault_around_bytes";
 
 static unsigned long sizes[MAX_SIZES] = {
 	1, 4, 16, 64, 256, MiB(2), MiB(8), MiB(64), MiB(256), MiB(1024)
@@ -70,6 +74,12 @@ static bool good;
 
 static struct series all_series[MAX_SERIES];
 static int nr_series;
+/* What the names begin with, for operations that are done on different memory */
+static const char *prefix;
+
+/* Other processes that have the same memory mapped, at the same address */
+static pid_t sharers[NR_SHARERS];
+static int nr_sharers;
 
 static uint64_t now(void)
 {
@@ -115,8 +125,8 @@ static void report(unsigned long npages)
 
 	for (s = all_series; s < all_series + nr_series; s++) {
 		qsort(s->cycles, s->reps, sizeof(s->cycles[0]), compare);
-		ksft_print_msg("bench,%s,%lu,%d,%llu,%llu,%llu,%llu\n", s->name,
-			       npages, s->reps,
+		ksft_print_msg("bench,%s%s,%lu,%d,%llu,%llu,%llu,%llu\n",
+			       prefix, s->name, npages, s->reps,
 			       (unsigned long long)s->cycles[0],
 			       (unsigned long long)s->cycles[s->reps / 2],
 			       (unsigned long long)s->cycles[s->reps - 1],
@@ -131,8 +141,8 @@ static void report(unsigned long npages)
 static void expect(bool ok, const char *what, unsigned long npages)
 {
 	if (!ok)
-		ksft_print_msg("%s, %lu pages: not as expected (%s)\n", what,
-			       npages, strerror(errno));
+		ksft_print_msg("%s%s, %lu pages: not as expected (%s)\n",
+			       prefix, what, npages, strerror(errno));
 	good &= ok;
 }
 
@@ -141,7 +151,7 @@ static uint64_t faults(void)
 	struct rusage usage;
 
 	getrusage(RUSAGE_SELF, &usage);
-	return usage.ru_minflt;
+	return usage.ru_minflt + usage.ru_majflt;
 }
 
 /* The range starts at a multiple of 2 MiB, as large buffers do. */
@@ -159,6 +169,37 @@ static char *map(unsigned long npages)
 		munmap(map, ptr - map);
 	munmap(ptr + size, TWOMEG - (ptr - map));
 	madvise(ptr, size, MADV_NOHUGEPAGE);
+	return ptr;
+}
+
+/* An empty file of tmpfs */
+static int open_tmpfs(unsigned long npages)
+{
+	int fd = syscall(SYS_memfd_create, "bench", 0);
+
+	if (fd < 0 || ftruncate(fd, npages * page_size))
+		ksft_exit_fail_msg("no memfd of %lu pages\n", npages);
+	return fd;
+}
+
+/* As map(), of a file. */
+static char *map_file(int fd, unsigned long npages, int flags)
+{
+	char *ptr = map(npages);
+
+	if (mmap(ptr, npages * page_size, PROT_READ | PROT_WRITE,
+		 flags | MAP_FIXED, fd, 0) == MAP_FAILED)
+		ksft_exit_fail_msg("cannot map %lu pages\n", npages);
+	return ptr;
+}
+
+/* Shared memory, whose file nobody else has */
+static char *map_shared(unsigned long npages)
+{
+	int fd = open_tmpfs(npages);
+	char *ptr = map_file(fd, npages, MAP_SHARED);
+
+	close(fd);
 	return ptr;
 }
 
@@ -278,6 +319,75 @@ static void bench_faults(unsigned long npages)
 	munmap(ptr, npages * page_size);
 }
 
+/*
+ * Faults on a mapping of a file of the page cache: on what is not there yet; on
+ * what is, reading with the pages around, and reading one page; and on a private
+ * mapping, writing.
+ */
+static void time_file(int fd, unsigned long npages)
+{
+	unsigned long size = npages * page_size;
+	char *ptr = map_file(fd, npages, MAP_SHARED);
+
+	time_touch("touch", ptr, npages);
+	munmap(ptr, size);
+
+	ptr = map_file(fd, npages, MAP_SHARED);
+	time_look("read-around", ptr, npages, look);
+	time_munmap("munmap", ptr, npages);
+
+	ptr = map_file(fd, npages, MAP_SHARED);
+	if (!hmm_write_file(fault_around, "4096")) {
+		time_look("read", ptr, npages, look);
+		hmm_write_file(fault_around, "65536");
+	}
+	munmap(ptr, size);
+
+	ptr = map_file(fd, npages, MAP_PRIVATE);
+	time_touch("copy-on-write", ptr, npages);
+	munmap(ptr, size);
+}
+
+static void bench_tmpfs(unsigned long npages)
+{
+	int fd = open_tmpfs(npages);
+	char *ptr;
+
+	time_file(fd, npages);
+	ptr = map_file(fd, npages, MAP_SHARED);
+	time_touch("write", ptr, npages);
+	munmap(ptr, npages * page_size);
+	close(fd);
+}
+
+/* Or -1. A ramfs has a page cache and nothing else. */
+static int open_ramfs(unsigned long npages)
+{
+	char where[] = "/tmp/bench-XXXXXX", path[64];
+	int fd = -1;
+
+	if (!mkdtemp(where))
+		return -1;
+	if (!mount("none", where, "ramfs", 0, NULL)) {
+		snprintf(path, sizeof(path), "%s/file", where);
+		fd = open(path, O_RDWR | O_CREAT, 0600);
+		umount2(where, MNT_DETACH);
+	}
+	rmdir(where);
+	if (fd >= 0 && ftruncate(fd, npages * page_size))
+		ksft_exit_fail_msg("no file of %lu pages\n", npages);
+	return fd;
+}
+
+/* Who writes to one may be throttled, which is not the same each time. */
+static void bench_ramfs(unsigned long npages)
+{
+	int fd = open_ramfs(npages);
+
+	time_file(fd, npages);
+	close(fd);
+}
+
 /* A child that does nothing until it is told to end. */
 static pid_t idle_child(int *tell, uint64_t *cycles)
 {
@@ -378,6 +488,34 @@ static int open_device(void)
 	return fd;
 }
 
+/* How many pages of the range are exclusive in a process? None of them is in swap. */
+static unsigned long count_entries(pid_t pid, char *ptr, unsigned long npages)
+{
+	unsigned long first = (uintptr_t)ptr / page_size, i, n = 0;
+	uint64_t entry;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/pagemap", pid);
+	f = fopen(path, "r");
+	if (!f || fseek(f, first * sizeof(entry), SEEK_SET))
+		ksft_exit_fail_msg("cannot read %s\n", path);
+	for (i = 0; i < npages && fread(&entry, sizeof(entry), 1, f) == 1; i++)
+		n += !!(entry & HMM_PAGEMAP_SWAP);
+	fclose(f);
+	return n;
+}
+
+/* Do all who share the range have just as many entries there? */
+static void expect_entries(char *ptr, unsigned long npages, unsigned long nr)
+{
+	int i;
+
+	for (i = 0; i < nr_sharers; i++)
+		expect(count_entries(sharers[i], ptr, npages) == nr,
+		       "exclusive where it is shared", npages);
+}
+
 /* Make all of the range exclusive, and release it. */
 static void make(int fd, char *ptr, unsigned long npages,
 		 struct device_exclusive_bench *cmd)
@@ -389,6 +527,7 @@ static void make(int fd, char *ptr, unsigned long npages,
 	cmd->chunk = chunk;
 	ret = ioctl(fd, DEVICE_EXCLUSIVE_BENCH_RUN, cmd);
 	expect(!ret && cmd->made == npages, "made exclusive", cmd->made);
+	expect_entries(ptr, npages, npages);
 }
 
 /* The count is that of the calls it took. */
@@ -400,11 +539,10 @@ static void time_make(const char *name, int fd, char *ptr, unsigned long npages)
 	record(name, cmd.make + cmd.release, cmd.calls);
 }
 
-static void bench_exclusive(unsigned long npages)
+static void time_exclusive(char *ptr, unsigned long npages)
 {
 	struct device_exclusive_bench cmd = { 0 };
 	int fd = open_device(), other = open_device();
-	char *ptr = map(npages);
 
 	touch(ptr, npages);
 	make(fd, ptr, npages, &cmd);
@@ -414,6 +552,7 @@ static void bench_exclusive(unsigned long npages)
 	time_make("make-still", fd, ptr, npages);
 	time_make("make-takeover", other, ptr, npages);
 	time_look("read-back", ptr, npages, look);
+	expect_entries(ptr, npages, 0);
 	time_make("make-again", fd, ptr, npages);
 	time_touch("write-back", ptr, npages);
 	time_make("make-again", fd, ptr, npages);
@@ -422,11 +561,10 @@ static void bench_exclusive(unsigned long npages)
 	close(fd);
 }
 
-static void bench_readback(unsigned long npages)
+static void time_readback(char *ptr, unsigned long npages)
 {
 	struct device_exclusive_bench cmd = { 0 };
 	int fd = open_device();
-	char *ptr = map(npages);
 
 	touch(ptr, npages);
 	make(fd, ptr, npages, &cmd);
@@ -435,6 +573,66 @@ static void bench_readback(unsigned long npages)
 	time_look("read-back-random", ptr, npages, look_random);
 	munmap(ptr, npages * page_size);
 	close(fd);
+}
+
+static void bench_exclusive(unsigned long npages)
+{
+	time_exclusive(map(npages), npages);
+}
+
+static void bench_readback(unsigned long npages)
+{
+	time_readback(map(npages), npages);
+}
+
+/* Shared memory that nobody else has mapped */
+static void bench_shared(unsigned long npages)
+{
+	time_exclusive(map_shared(npages), npages);
+	time_readback(map_shared(npages), npages);
+}
+
+/* Have others touch all pages, and then do nothing. */
+static void start_sharers(char *ptr, unsigned long npages)
+{
+	int status;
+	pid_t pid;
+
+	while (nr_sharers < NR_SHARERS) {
+		pid = fork();
+		if (!pid) {
+			touch(ptr, npages);
+			raise(SIGSTOP);
+			_exit(0);
+		}
+		if (pid < 0 || waitpid(pid, &status, WUNTRACED) != pid ||
+		    !WIFSTOPPED(status))
+			ksft_exit_fail_msg("no child\n");
+		sharers[nr_sharers++] = pid;
+	}
+}
+
+static void end_sharers(void)
+{
+	while (nr_sharers) {
+		kill(sharers[--nr_sharers], SIGKILL);
+		waitpid(sharers[nr_sharers], NULL, 0);
+	}
+}
+
+/* Shared memory that others have mapped, too */
+static void bench_shared8(unsigned long npages)
+{
+	char *ptr = map_shared(npages);
+
+	start_sharers(ptr, npages);
+	time_exclusive(ptr, npages);
+	end_sharers();
+
+	ptr = map_shared(npages);
+	start_sharers(ptr, npages);
+	time_readback(ptr, npages);
+	end_sharers();
 }
 
 static void bench_thp(unsigned long npages)
@@ -622,6 +820,32 @@ static bool has_device(void)
 	return !access(device, R_OK | W_OK);
 }
 
+/* Other kernels, and earlier ones, may refuse memory that is shared. */
+static bool has_shared(void)
+{
+	struct device_exclusive_bench cmd = { .npages = 1, .chunk = 1 };
+	bool possible;
+	int fd, err;
+
+	if (!has_device())
+		return false;
+	fd = open_device();
+	cmd.addr = (uintptr_t)map_shared(1);
+	err = ioctl(fd, DEVICE_EXCLUSIVE_BENCH_RUN, &cmd);
+	possible = err ? errno != EOPNOTSUPP : cmd.made;
+	munmap((void *)cmd.addr, page_size);
+	close(fd);
+	return possible;
+}
+
+static bool has_ramfs(void)
+{
+	int fd = open_ramfs(1);
+
+	close(fd);
+	return fd >= 0;
+}
+
 static bool has_nodes(void)
 {
 	return !access("/sys/devices/system/node/node1", F_OK);
@@ -647,17 +871,22 @@ static const struct benchmark {
 	bool (*possible)(void);
 	unsigned long smallest;
 	unsigned long largest;
+	const char *prefix;
 } benchmarks[] = {
-	{ "base",	bench_base,	 always,	 1,	  MiB(1024) },
-	{ "faults",	bench_faults,	 always,	 1,	  MiB(64) },
-	{ "fork",	bench_fork,	 always,	 1,	  MiB(64) },
-	{ "swap",	bench_swap,	 has_swap,	 1,	  MiB(8) },
-	{ "migrate",	bench_migrate,	 has_nodes,	 1,	  MiB(64) },
-	{ "exclusive",	bench_exclusive, has_device,	 1,	  MiB(1024) },
-	{ "readback",	bench_readback,	 has_device,	 1,	  MiB(64) },
-	{ "thp",	bench_thp,	 has_huge_pages, MiB(2),  MiB(64) },
-	{ "threads",	bench_threads,	 has_device,	 MiB(8),  MiB(64) },
-	{ "notifier",	bench_notifier,	 has_device,	 1,	  MiB(64) },
+	{ "base",	bench_base,	 always,	 1,	  MiB(1024), "" },
+	{ "faults",	bench_faults,	 always,	 1,	  MiB(64), "" },
+	{ "fork",	bench_fork,	 always,	 1,	  MiB(64), "" },
+	{ "swap",	bench_swap,	 has_swap,	 1,	  MiB(8), "" },
+	{ "migrate",	bench_migrate,	 has_nodes,	 1,	  MiB(64), "" },
+	{ "exclusive",	bench_exclusive, has_device,	 1,	  MiB(1024), "" },
+	{ "readback",	bench_readback,	 has_device,	 1,	  MiB(64), "" },
+	{ "thp",	bench_thp,	 has_huge_pages, MiB(2),  MiB(64), "" },
+	{ "tmpfs",	bench_tmpfs,	 always,	 1,	  MiB(64), "tmpfs-" },
+	{ "ramfs",	bench_ramfs,	 has_ramfs,	 1,	  MiB(64), "ramfs-" },
+	{ "shared",	bench_shared,	 has_shared,	 1,	  MiB(64), "shared-" },
+	{ "shared8",	bench_shared8,	 has_shared,	 1,	  MiB(8), "shared8-" },
+	{ "threads",	bench_threads,	 has_device,	 MiB(8),  MiB(64), "" },
+	{ "notifier",	bench_notifier,	 has_device,	 1,	  MiB(64), "" },
 };
 
 static void run(const struct benchmark *b)
@@ -665,6 +894,7 @@ static void run(const struct benchmark *b)
 	int i, rep, done = 0;
 
 	good = true;
+	prefix = b->prefix;
 	for (i = 0; i < nr_sizes; i++) {
 		if (sizes[i] < b->smallest || sizes[i] > b->largest)
 			continue;

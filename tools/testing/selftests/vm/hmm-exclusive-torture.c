@@ -6,6 +6,10 @@
  * an mm can have done to it. In the end no addition may be lost, whatever else
  * the pages hold must be as it was, and the kernel's books must be right.
  *
+ * With --shared the memory belongs to several processes. Each has CPU threads,
+ * devices that mirror it, and disturbers of its own, and the sum is over all of
+ * them. What one process does must take the memory from the devices of all.
+ *
  * A phase is a set of disturbers at work for a time. It is a process of its own,
  * which ends with its memory exclusive to the devices, watched by its parent: a
  * thread that does not get on for long is a failure, which names the thread.
@@ -22,6 +26,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <linux/mempolicy.h>
 #include <linux/mman.h>
@@ -31,7 +36,8 @@
 #include "hmm_exclusive.h"
 
 #define PROGRAM		"hmm-exclusive-torture"
-#define MAX_WORKERS	64
+#define MAX_PROCESSES	8
+#define MAX_WORKERS	512
 #define MAX_PAGES	4096
 #define NR_WORDS	3
 #define SIDE_PAGES	16
@@ -42,10 +48,14 @@
 #define KPF_LOCKED	0x000000001ULL
 #define KPF_ANON	0x000001000ULL
 #define KPF_SWAPCACHE	0x000002000ULL
+#define KPF_SWAPBACKED	0x000004000ULL
+#define KPF_THP		0x000400000ULL
 #define KPF_MLOCKED	0x200000000ULL
 
 /* Leave alone what somebody may need, and what per-CPU lists hold on to. */
 #define LEAK_TOLERANCE	128
+
+#define THP_DIR		"/sys/kernel/mm/transparent_hugepage/"
 
 struct worker;
 
@@ -65,6 +75,8 @@ struct disturber {
 	void (*once)(struct worker *w);
 	struct setting settings[NR_SETTINGS];
 	bool unmaps;		/* accesses fail meanwhile, and are done again */
+	bool anonymous;		/* only for memory that is not shared */
+	bool shared;		/* only for memory that is */
 };
 
 struct area {
@@ -72,15 +84,18 @@ struct area {
 	unsigned long first;
 	unsigned long npages;
 	char *base;
+	int fd;			/* the file, if it has one */
 	bool used;
 };
 
 struct worker {
 	pthread_t thread;
 	int nr;
+	int process;
 	int fd;
 	uint64_t random;
-	uint64_t *added;
+	uint64_t *added;	/* which all processes can read */
+	bool cpu;
 	const struct disturber *disturber;
 };
 
@@ -90,8 +105,11 @@ struct report {
 	char name[MAX_WORKERS][32];
 	pid_t tid[MAX_WORKERS];
 	uint64_t progress[MAX_WORKERS];
+	unsigned long busy_page[MAX_WORKERS];
 	bool running;
 	bool stop;
+	bool punching;
+	int met;
 	int failures;
 	int nr_workers;
 	uint64_t cpu_sum;
@@ -109,6 +127,8 @@ static struct {
 	int threads;
 	int device_threads;
 	int mirrors;
+	int processes;
+	bool shared;
 	bool alone;
 	bool together;
 	bool control;
@@ -119,6 +139,7 @@ static struct {
 	.threads = 2,
 	.device_threads = 2,
 	.mirrors = 1,
+	.processes = 1,
 	.alone = true,
 	.together = true,
 };
@@ -140,6 +161,10 @@ static uint64_t exclusive_type;
 static bool tolerate_faults;
 static int nr_active;
 
+/* Which one of those that share the memory this is; the first one has the others. */
+static int process;
+static pid_t sharer[MAX_PROCESSES];
+
 /* The areas lie in one piece of address space, and can move to another one. */
 static char *home, *away;
 static unsigned long home_size;
@@ -147,7 +172,7 @@ static int mirror_fd[2] = { -1, -1 };
 static pthread_rwlock_t at_home = PTHREAD_RWLOCK_INITIALIZER;
 
 /* The disturbers' own */
-static char *ksm_side, *unmap_side;
+static char *ksm_side, *unmap_side, *punch_side;
 static uint64_t ksm_rounds;
 static int uffd = -1;
 static char cgroup[256];
@@ -161,7 +186,11 @@ static void __attribute__((__format__(printf, 1, 2))) fail(const char *fmt, ...)
 	vsnprintf(text, sizeof(text), fmt, args);
 	va_end(args);
 	/* In one piece: ksft_print_msg() would be mixed with what others say. */
-	if (__atomic_fetch_add(&report->failures, 1, __ATOMIC_RELAXED) < 20)
+	if (__atomic_fetch_add(&report->failures, 1, __ATOMIC_RELAXED) >= 20)
+		return;
+	if (process)
+		printf("# FAILURE: process %d: %s\n", process, text);
+	else
 		printf("# FAILURE: %s\n", text);
 }
 
@@ -206,13 +235,37 @@ static unsigned long random_pages(struct worker *w, unsigned long *npages,
 	return area->first + first;
 }
 
-static char *page_addr(unsigned long page)
+static struct area *area_of(unsigned long page)
 {
 	struct area *area = areas;
 
 	while (!area->used || page - area->first >= area->npages)
 		area++;
+	return area;
+}
+
+static char *page_addr(unsigned long page)
+{
+	struct area *area = area_of(page);
+
 	return area->base + (page - area->first) * page_size;
+}
+
+/* The same where a device is at work, most likely one of another process */
+static unsigned long busy_pages(struct worker *w, unsigned long *npages,
+				unsigned long max)
+{
+	unsigned long nr, page, rest;
+	struct area *area;
+
+	do {
+		nr = hmm_rand(&w->random, report->nr_workers);
+	} while (workers[nr].cpu || workers[nr].disturber);
+	page = report->busy_page[nr];
+	area = area_of(page);
+	rest = area->first + area->npages - page;
+	*npages = rest < max ? rest : max;
+	return page;
 }
 
 /* The address of random pages, for a disturber */
@@ -268,6 +321,11 @@ static uint64_t *added(struct worker *w, unsigned long page, int word)
 	return &w->added[page * NR_WORDS + word];
 }
 
+static char *side_page(struct worker *w, char *side)
+{
+	return side + hmm_rand(&w->random, SIDE_PAGES) * page_size;
+}
+
 /* The CPU's side */
 static void cpu_add(struct worker *w, char *ptr, unsigned long page, int word,
 		    unsigned long count)
@@ -291,10 +349,26 @@ static void cpu_add(struct worker *w, char *ptr, unsigned long page, int word,
 	__atomic_fetch_add(&report->cpu_sum, count, __ATOMIC_RELAXED);
 }
 
+static void cpu_add_all(struct worker *w, char *ptr, unsigned long page,
+			unsigned long npages, unsigned long count)
+{
+	int word;
+
+	for (; npages--; page++, ptr += page_size)
+		for (word = 0; word < NR_WORDS; word++)
+			cpu_add(w, ptr, page, word, count);
+}
+
 static void cpu_once(struct worker *w)
 {
 	unsigned long npages, page = random_pages(w, &npages, 8);
 	int word = hmm_rand(&w->random, NR_WORDS);
+
+	/* For the disturber which punches holes there */
+	if (punch_side && !hmm_rand(&w->random, 8))
+		__atomic_fetch_add((uint64_t *)(side_page(w, punch_side) +
+						word_offset[2]), 1,
+				   __ATOMIC_RELAXED);
 
 	for (; npages--; page++) {
 		unsigned long offset = hmm_rand(&w->random, page_size / 8) * 8;
@@ -317,7 +391,7 @@ static uint64_t device_add(struct worker *w, char *ptr, unsigned long page,
 		.count = count,
 		.offset = word_offset[word],
 		.delay = hmm_rand(&w->random, 4) ? 0 :
-			 hmm_rand(&w->random, 100),
+			 hmm_rand(&w->random, opt.shared ? 400 : 100),
 	};
 	struct hmm_dmirror_cmd cmd;
 	unsigned long i;
@@ -358,6 +432,20 @@ static void device_add_anyhow(struct worker *w, unsigned long page, int word)
 	__atomic_fetch_add(&report->device_sum, 1, __ATOMIC_RELAXED);
 }
 
+/* For a disturber which unmaps there: this may succeed or not. */
+static void device_add_side(struct worker *w, char *side)
+{
+	struct hmm_dmirror_atomic_add add = {
+		.value = DEVICE_ONE,
+		.count = 1,
+		.offset = word_offset[1],
+	};
+	struct hmm_dmirror_cmd cmd;
+
+	hmm_range_cmd(w->fd, HMM_DMIRROR_ATOMIC_ADD, side, SIDE_PAGES, &add,
+		      &cmd);
+}
+
 static void device_once(struct worker *w)
 {
 	unsigned long npages, page = random_pages(w, &npages, 16);
@@ -367,24 +455,20 @@ static void device_once(struct worker *w)
 		device_add_anyhow(w, page, word);
 		return;
 	}
-
-	/* For the disturber which unmaps there: this may succeed or not. */
-	if (unmap_side && !hmm_rand(&w->random, 8)) {
-		struct hmm_dmirror_atomic_add add = {
-			.value = DEVICE_ONE,
-			.count = 1,
-			.offset = word_offset[1],
-		};
-		struct hmm_dmirror_cmd cmd;
-
-		hmm_range_cmd(w->fd, HMM_DMIRROR_ATOMIC_ADD, unmap_side,
-			      SIDE_PAGES, &add, &cmd);
-	}
+	if (unmap_side && !hmm_rand(&w->random, 8))
+		device_add_side(w, unmap_side);
+	if (punch_side && !hmm_rand(&w->random, 8))
+		device_add_side(w, punch_side);
 
 	/* Where only a fault handler can help, another page will do. */
-	while (!device_add(w, page_addr(page), page, npages, word,
-			   1 + hmm_rand(&w->random, 8)) && !stopped())
+	for (;;) {
+		report->busy_page[w->nr] = page;
+		if (device_add(w, page_addr(page), page, npages, word,
+			       1 + hmm_rand(&w->random, opt.shared ? 16 : 8)) ||
+		    stopped())
+			return;
 		page = random_pages(w, &npages, 16);
+	}
 }
 
 static void nap(struct worker *w, unsigned long us)
@@ -392,12 +476,18 @@ static void nap(struct worker *w, unsigned long us)
 	usleep(hmm_rand(&w->random, us));
 }
 
+static bool is_within(const char *addr, const char *start, unsigned long size)
+{
+	return addr >= start && addr < start + size;
+}
+
 /* An access while a disturber has unmapped or protected the page: go back. */
 static void segv(int signal, siginfo_t *info, void *context)
 {
 	char *addr = info->si_addr;
 
-	if (tolerate_faults && addr >= home && addr < home + home_size) {
+	if ((tolerate_faults && is_within(addr, home, home_size)) ||
+	    (punch_side && is_within(addr, punch_side, SIDE_PAGES * page_size))) {
 		usleep(50);
 		return;
 	}
@@ -405,14 +495,37 @@ static void segv(int signal, siginfo_t *info, void *context)
 	_exit(KSFT_FAIL);
 }
 
+/*
+ * In a new process, which shares the memory: add to it, by the CPU and by a device
+ * of its own.
+ */
+static int take_part(struct worker *w, char *ptr, unsigned long page,
+		     unsigned long npages)
+{
+	bool device_first = hmm_rand(&w->random, 2);
+	int word = hmm_rand(&w->random, NR_WORDS);
+
+	w->fd = open("/dev/hmm_dmirror0", O_RDWR);
+	if (w->fd < 0)
+		return 4;
+	if (device_first)
+		device_add(w, ptr, page, npages, word, 2);
+	cpu_add_all(w, ptr, page, npages, 1 + hmm_rand(&w->random, 256));
+	if (check_page(page) != page_size)
+		return 3;
+	if (!device_first)
+		device_add(w, ptr, page, npages, word, 2);
+	return 0;
+}
+
 /* Disturber: fork */
 
-static void read_counters(uint64_t *value)
+static void read_counters(uint64_t *value, unsigned long page,
+			  unsigned long npages)
 {
-	unsigned long page;
 	int word;
 
-	for (page = 0; page < total_pages; page++)
+	for (; npages--; page++)
 		for (word = 0; word < NR_WORDS; word++)
 			*value++ = hmm_load(page_addr(page) + word_offset[word]);
 }
@@ -423,6 +536,17 @@ static bool went_back(uint64_t before, uint64_t after)
 	uint64_t diff = after - before;
 
 	return CPU_SUM(diff) >> 31 || DEVICE_SUM(diff) >> 31;
+}
+
+/* In a child: a disturber may have been in the middle of something. */
+static void unprotect_all(void)
+{
+	int i;
+
+	for (i = 0; i < NR_AREAS; i++)
+		if (areas[i].used)
+			mprotect(areas[i].base, areas[i].npages * page_size,
+				 PROT_READ | PROT_WRITE);
 }
 
 /*
@@ -438,17 +562,13 @@ static int fork_child(uint64_t *before, uint64_t random)
 	unsigned long i;
 	int fd, ret = 0;
 
-	/* A disturber may have been in the middle of something. */
-	for (i = 0; i < NR_AREAS; i++)
-		if (areas[i].used)
-			mprotect(areas[i].base, areas[i].npages * page_size,
-				 PROT_READ | PROT_WRITE);
-	read_counters(now);
+	unprotect_all();
+	read_counters(now, 0, total_pages);
 	for (i = 0; i < total_pages * NR_WORDS; i++)
 		if (went_back(before[i], now[i]))
 			return 1;
 	usleep(hmm_rand(&random, 2000));
-	read_counters(before);
+	read_counters(before, 0, total_pages);
 	if (memcmp(before, now, total_pages * NR_WORDS * 8))
 		return 2;
 	if (check_page(page) != page_size)
@@ -468,24 +588,55 @@ static int fork_child(uint64_t *before, uint64_t random)
 	return ret;
 }
 
+/* What is shared goes on growing, and the child has its part in that. */
+static int fork_child_shared(struct worker *w, uint64_t *before,
+			     unsigned long page, unsigned long npages)
+{
+	uint64_t *now = before + npages * NR_WORDS;
+	unsigned long i;
+
+	unprotect_all();
+	read_counters(now, page, npages);
+	for (i = 0; i < npages * NR_WORDS; i++)
+		if (went_back(before[i], now[i]))
+			return 1;
+	return take_part(w, page_addr(page), page, npages);
+}
+
+static pid_t fork_at_home(void)
+{
+	pid_t pid;
+
+	/* Nothing is away from home. */
+	pthread_rwlock_rdlock(&at_home);
+	pid = fork();
+	if (pid)
+		pthread_rwlock_unlock(&at_home);
+	else
+		pthread_rwlock_init(&at_home, NULL);
+	if (pid < 0)
+		fail("fork: %s", strerror(errno));
+	return pid;
+}
+
 static void fork_once(struct worker *w)
 {
 	/* Threads do not share it, so it need not be on the heap. */
 	static uint64_t counters[2 * MAX_PAGES * NR_WORDS];
+	unsigned long npages = total_pages, page = 0;
 	int status;
 	pid_t pid;
 
-	read_counters(counters);
-	/* Nothing is away from home. */
-	pthread_rwlock_rdlock(&at_home);
-	pid = fork();
-	pthread_rwlock_unlock(&at_home);
+	if (opt.shared)
+		page = random_pages(w, &npages, 16);
+	read_counters(counters, page, npages);
+	pid = fork_at_home();
 	if (!pid)
-		_exit(fork_child(counters, w->random));
-	if (pid < 0) {
-		fail("fork: %s", strerror(errno));
+		_exit(opt.shared ?
+		      fork_child_shared(w, counters, page, npages) :
+		      fork_child(counters, w->random));
+	if (pid < 0)
 		return;
-	}
 	waitpid(pid, &status, 0);
 	if (status)
 		fail("a child says %#x (see fork_child())", status);
@@ -529,6 +680,7 @@ static void advise(struct worker *w, int advice)
 		fail("madvise %d: %s", advice, strerror(errno));
 }
 
+/* Of what several processes map this takes nothing: "memory" does. */
 static void pageout_once(struct worker *w)
 {
 	advise(w, MADV_PAGEOUT);
@@ -614,7 +766,8 @@ static void numa_once(struct worker *w)
 		nodes[i] = node;
 	}
 	if (syscall(SYS_move_pages, 0, i, pages, nodes, status,
-		    MPOL_MF_MOVE) < 0 && errno == EINVAL)
+		    opt.shared ? MPOL_MF_MOVE_ALL : MPOL_MF_MOVE) < 0 &&
+	    errno == EINVAL)
 		fail("move_pages: %s", strerror(errno));
 }
 
@@ -755,9 +908,10 @@ static void uffd_wp_once(struct worker *w)
 
 static void mremap_once(struct worker *w)
 {
-	unsigned long npages, page = random_pages(w, &npages, MAX_PAGES);
+	unsigned long max = opt.shared ? 64 : MAX_PAGES;
+	unsigned long npages, page = random_pages(w, &npages, max);
 	char *from = page_addr(page), *to = away + (from - home);
-	unsigned long size = npages * page_size;
+	unsigned long whole = npages * page_size, size = whole;
 	int word = hmm_rand(&w->random, NR_WORDS);
 
 	pthread_rwlock_wrlock(&at_home);
@@ -778,9 +932,10 @@ static void mremap_once(struct worker *w)
 	device_add(w, to, page, npages, word, 1);
 	if (mremap(to, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, from) != from)
 		fail("mremap back: %s", strerror(errno));
-	mmap(to, size, PROT_NONE,
-	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 unlock:
+	/* Also what has been unmapped there in vain */
+	mmap(to, whole, PROT_NONE,
+	     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	pthread_rwlock_unlock(&at_home);
 	nap(w, 5000);
 }
@@ -802,8 +957,6 @@ static void mlock_once(struct worker *w)
 
 /* Disturber: khugepaged; with an exclusive page in it nothing is collapsed */
 
-#define THP_DIR		"/sys/kernel/mm/transparent_hugepage/"
-
 static const char *no_khugepaged(void)
 {
 	if (!areas[THP].used)
@@ -815,6 +968,9 @@ static void khugepaged_once(struct worker *w)
 {
 	unsigned long page;
 
+	/* What a file has is huge for as long as nothing splits it. */
+	if (opt.shared && !hmm_rand(&w->random, 4))
+		hmm_write_file("/sys/kernel/debug/split_huge_pages", "1");
 	for (page = 0; page < areas[THP].npages; page++)
 		hmm_load(areas[THP].base + page * page_size);
 	madvise(areas[THP].base, areas[THP].npages * page_size, MADV_HUGEPAGE);
@@ -825,8 +981,8 @@ static void khugepaged_once(struct worker *w)
 
 static void *map_fixed(char *ptr, unsigned long size, int prot)
 {
-	return mmap(ptr, size, prot,
-		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+	return mmap(ptr, size, prot, MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED |
+		    (opt.shared ? MAP_SHARED : MAP_PRIVATE), -1, 0);
 }
 
 static char *unmap_memory;
@@ -836,8 +992,11 @@ static void unmap_start(void)
 	unmap_side = unmap_memory;
 }
 
-/* Fresh memory has nothing in it but what devices have added to word 1. */
-static void unmap_check(uint64_t first)
+/*
+ * Fresh memory has nothing in it but what devices have added to word 1, and CPUs,
+ * where they do so, to word 2.
+ */
+static void check_fresh(const char *side, uint64_t first)
 {
 	unsigned long offset;
 	uint64_t word;
@@ -845,13 +1004,31 @@ static void unmap_check(uint64_t first)
 
 	for (i = 0; i < SIDE_PAGES; i++)
 		for (offset = 0; offset < page_size; offset += 8) {
-			word = hmm_load(unmap_side + i * page_size + offset);
+			word = hmm_load(side + i * page_size + offset);
 			if (offset == word_offset[1])
 				word = CPU_SUM(word);
+			if (offset == word_offset[2] && side == punch_side)
+				word = DEVICE_SUM(word);
 			if (word != (offset ? 0 : first))
 				fail("mapped anew, page %d has %#llx at %#lx",
 				     i, (unsigned long long)word, offset);
 		}
+}
+
+/* Device and CPU add to what is fresh. */
+static void use_fresh(struct worker *w, char *side)
+{
+	int i, ret;
+
+	check_fresh(side, 0);
+	ret = hmm_atomic_add(w->fd, side, SIDE_PAGES, 1);
+	if (ret)
+		fail("device adds to new memory: %s", strerror(-ret));
+	for (i = 0; i < SIDE_PAGES; i++)
+		__atomic_fetch_add((uint64_t *)(side + i * page_size), 1,
+				   __ATOMIC_RELAXED);
+	check_fresh(side, 1 + DEVICE_ONE);
+	hmm_make_exclusive(w->fd, side, 1 + hmm_rand(&w->random, SIDE_PAGES));
 }
 
 static void unmap_once(struct worker *w)
@@ -861,16 +1038,7 @@ static void unmap_once(struct worker *w)
 
 	if (map_fixed(unmap_side, size, PROT_READ | PROT_WRITE) == MAP_FAILED)
 		fail("mmap: %s", strerror(errno));
-	unmap_check(0);
-	ret = hmm_atomic_add(w->fd, unmap_side, SIDE_PAGES, 1);
-	if (ret)
-		fail("device adds to new memory: %s", strerror(-ret));
-	for (i = 0; i < SIDE_PAGES; i++)
-		__atomic_fetch_add((uint64_t *)(unmap_side + i * page_size), 1,
-				   __ATOMIC_RELAXED);
-	unmap_check(1 + DEVICE_ONE);
-	hmm_make_exclusive(w->fd, unmap_side,
-			   1 + hmm_rand(&w->random, SIDE_PAGES));
+	use_fresh(w, unmap_side);
 
 	map_fixed(unmap_side, size, PROT_NONE);
 	for (i = 0; i < opt.mirrors; i++)
@@ -972,6 +1140,221 @@ static void migrate_once(struct worker *w)
 		      &cmd);
 }
 
+/* Disturber: page tables lose what the file keeps, and it is mapped anew */
+
+static void map_anew(struct worker *w, unsigned long page, unsigned long npages)
+{
+	struct area *area = area_of(page);
+	unsigned long size = npages * page_size;
+	char *ptr = page_addr(page);
+
+	pthread_rwlock_rdlock(&at_home);
+	if (area->fd < 0 || hmm_rand(&w->random, 2)) {
+		madvise(ptr, size, MADV_DONTNEED);
+	} else if (mmap(ptr, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+			area->fd, ptr - area->base) != ptr) {
+		fail("mapping it again: %s", strerror(errno));
+	} else if (area == &areas[THP]) {
+		madvise(ptr, size, MADV_HUGEPAGE);
+	}
+	pthread_rwlock_unlock(&at_home);
+}
+
+static void dontneed_once(struct worker *w)
+{
+	unsigned long npages, page = random_pages(w, &npages, 64);
+	int i;
+
+	map_anew(w, page, npages);
+	/* And while another process' device has the page, which may be brief */
+	for (i = 0; i < 4 && !stopped(); i++) {
+		page = busy_pages(w, &npages, 16);
+		map_anew(w, page, npages);
+		cpu_add_all(w, page_addr(page), page, npages,
+			    1 + hmm_rand(&w->random, 256));
+	}
+}
+
+/* Disturber: another mapping of the same memory, in the same process */
+
+/* What has no file cannot be mapped otherwise than it is: NULL. */
+static char *map_again(unsigned long page, unsigned long npages, int prot,
+		       int flags)
+{
+	struct area *area = area_of(page);
+	unsigned long size = npages * page_size;
+	char *from = page_addr(page), *ptr = NULL;
+
+	pthread_rwlock_rdlock(&at_home);
+	if (area->fd >= 0)
+		ptr = mmap(NULL, size, prot, flags, area->fd, from - area->base);
+	else if (flags == MAP_SHARED)
+		ptr = mremap(from, 0, size, MREMAP_MAYMOVE);
+	pthread_rwlock_unlock(&at_home);
+
+	if (ptr == MAP_FAILED) {
+		fail("another mapping: %s", strerror(errno));
+		return NULL;
+	}
+	if (ptr)
+		mprotect(ptr, size, prot);
+	return ptr;
+}
+
+static void remap_write(struct worker *w, char *ptr, unsigned long page,
+			unsigned long npages)
+{
+	int word = hmm_rand(&w->random, NR_WORDS);
+	unsigned long i;
+
+	for (i = 0; i < npages; i++)
+		cpu_add(w, ptr + i * page_size, page + i, word,
+			1 + hmm_rand(&w->random, 16));
+	device_add(w, ptr, page, npages, word, 1);
+	/* At both places at the same time, for the same device */
+	device_add(w, page_addr(page), page, npages, word, 1);
+	cpu_add(w, ptr, page, word, 1);
+}
+
+static void remap_read(struct worker *w, char *ptr, unsigned long page,
+		       unsigned long npages)
+{
+	uint64_t before[NR_WORDS];
+	unsigned long i;
+	int word, ret;
+
+	for (i = 0; i < npages; i++, page++, ptr += page_size) {
+		for (word = 0; word < NR_WORDS; word++)
+			before[word] = hmm_load(ptr + word_offset[word]);
+		word = hmm_rand(&w->random, NR_WORDS);
+		cpu_add(w, page_addr(page), page, word, 1);
+		if (hmm_load(ptr + word_offset[word]) == before[word])
+			fail("page %lu does not change where it is mapped again",
+			     page);
+		for (word = 0; word < NR_WORDS; word++)
+			if (went_back(before[word],
+				      hmm_load(ptr + word_offset[word])))
+				fail("page %lu word %d goes back where it is mapped again",
+				     page, word);
+	}
+	ret = hmm_atomic_add(w->fd, ptr - page_size, 1, 1);
+	if (ret != -EFAULT)
+		fail("device adds where it must not: %s", strerror(-ret));
+}
+
+/* It shows the file until it is written. */
+static void remap_private(struct worker *w, char *ptr, unsigned long page,
+			  unsigned long npages)
+{
+	uint64_t *counter = (uint64_t *)ptr;
+	int ret;
+
+	remap_read(w, ptr, page, npages);
+	mprotect(ptr, npages * page_size, PROT_READ | PROT_WRITE);
+	*counter = 1;
+	ret = hmm_atomic_add(w->fd, ptr, npages, 2);
+	if (ret)
+		fail("device adds to a private mapping: %s", strerror(-ret));
+	else if (__atomic_add_fetch(counter, 1, __ATOMIC_RELAXED) !=
+		 2 + 2 * DEVICE_ONE)
+		fail("page %lu, private: %#llx", page,
+		     (unsigned long long)*counter);
+}
+
+static void remap_once(struct worker *w)
+{
+	unsigned long npages, page = random_pages(w, &npages, 64);
+	unsigned long kind = hmm_rand(&w->random, 3);
+	char *ptr;
+
+	ptr = map_again(page, npages,
+			kind ? PROT_READ : PROT_READ | PROT_WRITE,
+			kind == 2 ? MAP_PRIVATE : MAP_SHARED);
+	if (!ptr)
+		return;
+	if (!kind)
+		remap_write(w, ptr, page, npages);
+	else if (kind == 1)
+		remap_read(w, ptr, page, npages);
+	else
+		remap_private(w, ptr, page, npages);
+	munmap(ptr, npages * page_size);
+}
+
+/* Disturber: a process that comes, adds, and goes or is killed while it has pages */
+
+static int newcomer(struct worker *w, unsigned long page, unsigned long npages)
+{
+	struct itimerval timer = {
+		.it_value.tv_usec = 1 + hmm_rand(&w->random, 20000),
+	};
+	char *ptr;
+	int ret;
+
+	unprotect_all();
+	ptr = map_again(page, npages, PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (!ptr)
+		return 5;
+	ret = take_part(w, ptr, page, npages);
+	if (ret || hmm_rand(&w->random, 2))
+		return ret;
+	setitimer(ITIMER_REAL, &timer, NULL);
+	for (;;)
+		hmm_make_exclusive(w->fd, ptr, npages);
+}
+
+static void newcomer_once(struct worker *w)
+{
+	unsigned long npages, page = busy_pages(w, &npages, 16);
+	pid_t pid = fork_at_home();
+	int status;
+
+	if (!pid)
+		_exit(newcomer(w, page, npages));
+	if (pid < 0)
+		return;
+	waitpid(pid, &status, 0);
+	if (status && !(WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM))
+		fail("a newcomer says %#x (see newcomer())", status);
+}
+
+/* Disturber: holes in memory that all have, and that nobody relies on */
+
+static char *punch_memory;
+static int punch_fd;
+
+static void punch_start(void)
+{
+	punch_side = punch_memory;
+}
+
+static int punch_hole(struct worker *w)
+{
+	unsigned long size = SIDE_PAGES * page_size;
+
+	switch (hmm_rand(&w->random, 3)) {
+	case 0:
+		return fallocate(punch_fd, FALLOC_FL_PUNCH_HOLE |
+				 FALLOC_FL_KEEP_SIZE, 0, size);
+	case 1:
+		return madvise(punch_side, size, MADV_REMOVE);
+	default:
+		return ftruncate(punch_fd, 0) || ftruncate(punch_fd, size);
+	}
+}
+
+/* Others go on there meanwhile, but for their own holes. */
+static void punch_once(struct worker *w)
+{
+	while (__atomic_exchange_n(&report->punching, true, __ATOMIC_ACQUIRE))
+		usleep(1000);
+	if (punch_hole(w))
+		fail("punching a hole: %s", strerror(errno));
+	use_fresh(w, punch_side);
+	__atomic_store_n(&report->punching, false, __ATOMIC_RELEASE);
+	nap(w, 2000);
+}
+
 static struct disturber disturbers[] = {
 	{ "fork", NULL, NULL, fork_once },
 	{ "mprotect", NULL, NULL, mprotect_once, .unmaps = true },
@@ -980,12 +1363,13 @@ static struct disturber disturbers[] = {
 	{ "ksm", no_ksm, ksm_start, ksm_once, {
 		{ "/sys/kernel/mm/ksm/sleep_millisecs", "0" },
 		{ "/sys/kernel/mm/ksm/pages_to_scan", "1000" },
-		{ "/sys/kernel/mm/ksm/run", "1" } } },
+		{ "/sys/kernel/mm/ksm/run", "1" } }, .anonymous = true },
 	{ "compact", no_compaction, NULL, compact_once },
 	{ "numa", no_node, NULL, numa_once },
 	{ "soft-dirty", no_soft_dirty, NULL, soft_dirty_once },
 	{ "idle", no_idle, NULL, idle_once },
-	{ "uffd-wp", no_uffd_wp, uffd_wp_start, uffd_wp_once, .unmaps = true },
+	{ "uffd-wp", no_uffd_wp, uffd_wp_start, uffd_wp_once, .unmaps = true,
+	  .anonymous = true },
 	{ "mremap", NULL, NULL, mremap_once, .unmaps = true },
 	{ "mlock", NULL, NULL, mlock_once },
 	{ "khugepaged", no_khugepaged, NULL, khugepaged_once, {
@@ -995,28 +1379,73 @@ static struct disturber disturbers[] = {
 	{ "munmap", NULL, unmap_start, unmap_once },
 	{ "memory", no_memcg, memory_start, memory_once },
 	{ "migrate", NULL, NULL, migrate_once },
+	{ "dontneed", NULL, NULL, dontneed_once, .shared = true },
+	{ "remap", NULL, NULL, remap_once, .shared = true },
+	{ "newcomer", NULL, NULL, newcomer_once, .shared = true },
+	{ "punch", NULL, punch_start, punch_once, .shared = true },
 };
 
 #define NR_DISTURBERS	ARRAY_SIZE(disturbers)
 
 static bool chosen[NR_DISTURBERS];
+static bool choose_all = true;
 
 /* A phase: the memory */
 
-static void setup_memory(void)
+static void *get_memory(unsigned long size, int prot, int flags)
 {
-	unsigned long huge = page_size < TWOMEG ? TWOMEG : page_size;
-	unsigned long size = 4 * huge + (opt.pages + 4 * SIDE_PAGES) * page_size;
-	char *ptr;
-	int i;
+	void *ptr = mmap(NULL, size, prot,
+			 MAP_ANONYMOUS | MAP_NORESERVE | flags, -1, 0);
 
-	home_size = ALIGN(size, huge);
-	ptr = mmap(NULL, 2 * home_size + huge, PROT_NONE,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (ptr == MAP_FAILED) {
 		fail("mmap: %s", strerror(errno));
 		_exit(KSFT_FAIL);
 	}
+	return ptr;
+}
+
+/* Memory that is shared, of a file with that name or without. Returns the file. */
+static int share_memory(char *ptr, unsigned long size, const char *name)
+{
+	int flags = MAP_SHARED | MAP_FIXED;
+	int fd = -1;
+
+	if (name)
+		fd = memfd_create(name, MFD_CLOEXEC);
+	else
+		flags |= MAP_ANONYMOUS;
+	if ((name && ftruncate(fd, size)) ||
+	    mmap(ptr, size, PROT_READ | PROT_WRITE, flags, fd, 0) != ptr) {
+		fail("shared memory: %s", strerror(errno));
+		_exit(KSFT_FAIL);
+	}
+	return fd;
+}
+
+static void setup_area(int i)
+{
+	struct area *area = &areas[i];
+	unsigned long size = area->npages * page_size, page;
+
+	if (opt.shared)
+		area->fd = share_memory(area->base, size,
+					i == ONE ? NULL : area->name);
+	else
+		mprotect(area->base, size, PROT_READ | PROT_WRITE);
+	madvise(area->base, size, i == THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+	for (page = 0; page < area->npages; page++)
+		fill_page(area->first + page);
+}
+
+static void setup_memory(void)
+{
+	unsigned long huge = page_size < TWOMEG ? TWOMEG : page_size;
+	unsigned long size = 4 * huge + (opt.pages + 5 * SIDE_PAGES) * page_size;
+	char *ptr;
+	int i;
+
+	home_size = ALIGN(size, huge);
+	ptr = get_memory(2 * home_size + huge, PROT_NONE, MAP_PRIVATE);
 	home = (char *)ALIGN((uintptr_t)ptr, huge);
 	away = home + home_size;
 
@@ -1026,20 +1455,14 @@ static void setup_memory(void)
 	areas[MANY].base = areas[ONE].base + 2 * page_size;
 	ksm_side = areas[MANY].base + (areas[MANY].npages + 1) * page_size;
 	unmap_memory = ksm_side + (SIDE_PAGES + 1) * page_size;
+	punch_memory = unmap_memory + (SIDE_PAGES + 1) * page_size;
 
-	for (i = 0; i < NR_AREAS; i++) {
-		struct area *area = &areas[i];
-		unsigned long page;
-
-		if (!area->used)
-			continue;
-		mprotect(area->base, area->npages * page_size,
-			 PROT_READ | PROT_WRITE);
-		madvise(area->base, area->npages * page_size,
-			i == THP ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-		for (page = 0; page < area->npages; page++)
-			fill_page(area->first + page);
-	}
+	for (i = 0; i < NR_AREAS; i++)
+		if (areas[i].used)
+			setup_area(i);
+	if (opt.shared)
+		punch_fd = share_memory(punch_memory, SIDE_PAGES * page_size,
+					"punch");
 }
 
 /* The sum of a line of smaps over the areas and what is between them, in kB */
@@ -1084,11 +1507,12 @@ static void learn_exclusive_type(void)
  */
 static void disturb(struct worker *w)
 {
+	long max = opt.processes * opt.processes * MAX_REST;
 	long start = microseconds_now(), us;
 
 	w->disturber->once(w);
 	us = 1000 + nr_active * (microseconds_now() - start);
-	nap(w, us < MAX_REST ? us : MAX_REST);
+	nap(w, us < max ? us : max);
 }
 
 static void *work(void *arg)
@@ -1099,35 +1523,40 @@ static void *work(void *arg)
 	while (!stopped()) {
 		if (w->disturber)
 			disturb(w);
-		else if (w->nr < opt.threads)
+		else if (w->cpu)
 			cpu_once(w);
 		else
 			device_once(w);
+		/* Enough of them: leave the devices some time with their pages. */
+		if (opt.shared && w->cpu)
+			nap(w, 2000);
 		__atomic_fetch_add(&report->progress[w->nr], 1,
 				   __ATOMIC_RELAXED);
 	}
 	return NULL;
 }
 
-static void start_worker(const struct disturber *disturber, const char *name)
+/* One more worker, of this process or of another one */
+static struct worker *add_worker(int of, const char *name)
 {
-	int nr = report->nr_workers;
+	int nr = report->nr_workers++;
 	struct worker *w = &workers[nr];
 
 	w->nr = nr;
-	w->disturber = disturber;
-	w->fd = mirror_fd[nr % opt.mirrors];
+	w->process = of;
 	w->random = hmm_rand_seed(opt.seed, nr);
-	w->added = calloc(total_pages * NR_WORDS, sizeof(*w->added));
-	snprintf(report->name[nr], sizeof(report->name[nr]), "%s", name);
-	report->nr_workers++;
-	if (!w->added || pthread_create(&w->thread, NULL, work, w)) {
-		fail("no thread for %s", name);
-		_exit(KSFT_FAIL);
-	}
+	w->added = get_memory(total_pages * NR_WORDS * sizeof(*w->added),
+			      PROT_READ | PROT_WRITE, MAP_SHARED);
+	if (opt.shared)
+		snprintf(report->name[nr], sizeof(report->name[nr]),
+			 "%s of process %d", name, of);
+	else
+		snprintf(report->name[nr], sizeof(report->name[nr]), "%s", name);
+	return w;
 }
 
-static void start_workers(const bool *active)
+/* Those of all processes, before there are processes */
+static void add_workers(const bool *active, int of)
 {
 	char name[32];
 	size_t i;
@@ -1135,21 +1564,134 @@ static void start_workers(const bool *active)
 
 	for (nr = 0; nr < opt.threads; nr++) {
 		snprintf(name, sizeof(name), "CPU thread %d", nr);
-		start_worker(NULL, name);
+		add_worker(of, name)->cpu = true;
 	}
 	for (nr = 0; nr < opt.device_threads; nr++) {
 		snprintf(name, sizeof(name), "device thread %d", nr);
-		start_worker(NULL, name);
+		add_worker(of, name);
 	}
 	for (i = 0; i < NR_DISTURBERS; i++)
 		if (active[i])
-			start_worker(&disturbers[i], disturbers[i].name);
+			add_worker(of, disturbers[i].name)->disturber =
+				&disturbers[i];
+}
+
+static void start_workers(void)
+{
+	int nr;
+
+	for (nr = 0; nr < report->nr_workers; nr++) {
+		struct worker *w = &workers[nr];
+
+		if (w->process != process)
+			continue;
+		w->fd = mirror_fd[nr % opt.mirrors];
+		if (pthread_create(&w->thread, NULL, work, w)) {
+			fail("no thread for %s", report->name[nr]);
+			_exit(KSFT_FAIL);
+		}
+	}
+}
+
+static void join_workers(void)
+{
+	int nr;
+
+	for (nr = 0; nr < report->nr_workers; nr++)
+		if (workers[nr].process == process)
+			pthread_join(workers[nr].thread, NULL);
+}
+
+/* Has some thread that adds not had its turn yet? */
+static bool side_waits(void)
+{
+	int nr;
+
+	for (nr = 0; nr < report->nr_workers; nr++)
+		if (!workers[nr].disturber && !report->progress[nr])
+			return true;
+	return false;
+}
+
+/* A phase: the processes */
+
+static void open_mirrors(void)
+{
+	int i;
+
+	for (i = 0; i < opt.mirrors; i++) {
+		char path[] = "/dev/hmm_dmirror0";
+
+		/* A sharer is not to keep the first one's. */
+		if (mirror_fd[i] >= 0)
+			close(mirror_fd[i]);
+		path[sizeof(path) - 2] += i;
+		mirror_fd[i] = open(path, O_RDWR | O_CLOEXEC);
+		if (mirror_fd[i] < 0) {
+			fail("%s: %s", path, strerror(errno));
+			_exit(KSFT_FAIL);
+		}
+	}
+}
+
+static void start_sharers(void)
+{
+	int i;
+
+	for (i = 1; i < opt.processes; i++) {
+		sharer[i] = fork();
+		if (sharer[i] < 0) {
+			fail("fork: %s", strerror(errno));
+			_exit(KSFT_FAIL);
+		}
+		if (!sharer[i]) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
+			process = i;
+			open_mirrors();
+			return;
+		}
+	}
+}
+
+/* In the first process: has another one gone that is not through? */
+static bool sharer_gone(void)
+{
+	static bool gone;
+	int i;
+
+	for (i = 1; !process && i < opt.processes; i++)
+		if (waitpid(sharer[i], NULL, WNOHANG) == sharer[i])
+			gone = true;
+	return gone;
+}
+
+/* Wait until all processes have come here. */
+static void meet(void)
+{
+	static int meetings;
+	bool gone;
+
+	__atomic_add_fetch(&report->met, 1, __ATOMIC_SEQ_CST);
+	meetings++;
+	for (;;) {
+		gone = sharer_gone();
+		if (__atomic_load_n(&report->met, __ATOMIC_SEQ_CST) >=
+		    meetings * opt.processes)
+			return;
+		if (gone) {
+			fail("a process has gone while %s", report->stage);
+			_exit(KSFT_FAIL);
+		}
+		usleep(1000);
+	}
 }
 
 /* A phase: the checks */
 
+/* What several processes see is told by the first one. */
 static void check_sums(void)
 {
+	bool told = process && report->failures;
 	unsigned long page, offset;
 	int word, nr;
 
@@ -1161,20 +1703,35 @@ static void check_sums(void)
 
 			for (nr = 0; nr < report->nr_workers; nr++)
 				ought += *added(&workers[nr], page, word);
-			if (is != ought)
+			if (is != ought && !told)
 				fail("page %lu word %d: lost %lld of the CPU, %lld of the device",
 				     page, word,
 				     (long long)(CPU_SUM(ought) - CPU_SUM(is)),
 				     (long long)(DEVICE_SUM(ought) - DEVICE_SUM(is)));
 		}
 		offset = check_page(page);
-		if (offset != page_size && !opt.control)
+		if (offset != page_size && !opt.control && !told)
 			fail("page %lu: offset %lu is not what it was", page,
 			     offset);
 	}
 }
 
-/* Everything is mapped here and nowhere else, whoever has it at the moment. */
+/* A thread counts what it maps on its own until it has had some 64 faults. */
+static void sync_rss(void)
+{
+	unsigned long size = 128 * page_size, offset;
+	char *ptr = get_memory(size, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+
+	madvise(ptr, size, MADV_NOHUGEPAGE);
+	for (offset = 0; offset < size; offset += page_size)
+		ptr[offset] = 1;
+	munmap(ptr, size);
+}
+
+/*
+ * Everything is mapped here and, unless it is shared, nowhere else, whoever has it
+ * at the moment. How many share a page check_pages() sees.
+ */
 static void check_rss(const char *when)
 {
 	long ought = total_pages * page_size / 1024;
@@ -1182,11 +1739,11 @@ static void check_rss(const char *when)
 	long locked = smaps_sum("Locked:");
 	long all, status;
 
-	if (rss != ought || pss != ought || locked)
+	if (rss != ought || (pss != ought && !opt.shared) || locked)
 		fail("%s: Rss %ld kB, Pss %ld kB, of %ld kB; locked %ld kB",
 		     when, rss, pss, ought, locked);
 
-	/* What threads have counted is added up every now and then only. */
+	sync_rss();
 	status = hmm_read_kb("/proc/self/status", NULL, "VmRSS:");
 	all = hmm_read_kb("/proc/self/smaps_rollup", NULL, "Rss:");
 	if (labs(status - all) * 1024 > 128 * (long)page_size)
@@ -1220,8 +1777,9 @@ static bool page_released(uint64_t pfn)
 
 static void check_pages(void)
 {
-	unsigned long page;
+	uint64_t kind = opt.shared ? 0 : KPF_ANON;
 	uint64_t pfn, flags, count;
+	unsigned long page;
 	bool locked;
 
 	for (page = 0; page < total_pages; page++) {
@@ -1238,7 +1796,8 @@ static void check_pages(void)
 		}
 		if (locked)
 			fail("page %lu is locked", page);
-		if (count != 1 || flags & KPF_MLOCKED || !(flags & KPF_ANON))
+		if (count != opt.processes ||
+		    (flags & (KPF_MLOCKED | KPF_ANON)) != kind)
 			fail("page %lu: %llu mappings, flags %#llx", page,
 			     (unsigned long long)count,
 			     (unsigned long long)flags);
@@ -1257,21 +1816,78 @@ static void record_frames(void)
 
 static void make_all_exclusive(void)
 {
-	int i, ret;
+	struct area *area;
+	int ret;
+
+	for (area = areas; area < areas + NR_AREAS; area++) {
+		if (!area->used)
+			continue;
+		ret = hmm_make_exclusive(mirror_fd[0], area->base, area->npages);
+		if (ret)
+			fail("making %s exclusive: %s", area->name,
+			     strerror(-ret));
+	}
+}
+
+/* How many pages of the area can a CPU use here? */
+static unsigned long count_present(const struct area *area)
+{
+	off_t where = (uintptr_t)area->base / page_size * 8;
+	int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+	static uint64_t entry[MAX_PAGES];
+	unsigned long i, present = 0;
+	ssize_t size = area->npages * 8;
+
+	if (pread(fd, entry, size, where) != size)
+		fail("cannot read pagemap");
+	close(fd);
+	for (i = 0; i < area->npages; i++)
+		present += !!(entry[i] & HMM_PAGEMAP_PRESENT);
+	return present;
+}
+
+/* Whose device has the memory? No CPU, and nobody else. */
+static void check_owner(int owner)
+{
+	unsigned long present = 0;
+	long have = 0;
+	int i;
 
 	for (i = 0; i < NR_AREAS; i++) {
 		if (!areas[i].used)
 			continue;
-		ret = hmm_make_exclusive(mirror_fd[0], areas[i].base,
-					 areas[i].npages);
-		if (ret)
-			fail("making %s exclusive: %s", areas[i].name,
-			     strerror(-ret));
+		present += count_present(&areas[i]);
+		have += hmm_count_exclusive(mirror_fd[0], areas[i].base,
+					    areas[i].npages);
+	}
+	if (present)
+		fail("%lu pages are mapped while process %d has them", present,
+		     owner);
+	if (have != (owner == process ? (long)total_pages : 0))
+		fail("the device has %ld pages while process %d has them", have,
+		     owner);
+}
+
+/* One takes over from the other. */
+static void take_turns(void)
+{
+	int i, owner;
+
+	for (i = 0; i < opt.processes; i++) {
+		owner = (opt.seed + i) % opt.processes;
+		if (owner == process)
+			make_all_exclusive();
+		meet();
+		if (opt.shared)
+			check_owner(owner);
+		meet();
 	}
 }
 
 static void stage(const char *name)
 {
+	if (process)
+		return;
 	snprintf(report->stage, sizeof(report->stage), "%s", name);
 	report->progress[0]++;
 }
@@ -1283,9 +1899,86 @@ static void calm_down(void)
 
 	if (uffd >= 0)
 		close(uffd);
+	/* Or it could go on and unmap pages of the file: wait for its end. */
+	if (opt.shared && !process)
+		hmm_write_file(THP_DIR "enabled", "never");
 	for (i = 0; i < NR_AREAS; i++)
 		if (areas[i].used)
 			munlock(areas[i].base, areas[i].npages * page_size);
+}
+
+/* All processes are here at the same time. */
+static void check_phase(void)
+{
+	stage("coming to rest");
+	calm_down();
+	meet();
+	stage("checking");
+	if (!process)
+		check_sums();
+	meet();
+	if (opt.control)
+		return;
+	/* The others, to see if they have the same pages, and to map them */
+	if (process)
+		check_sums();
+	meet();
+	stage("counting");
+	check_rss("at rest");
+	/* Nobody has to say that it has mapped them all, the count does. */
+	if (!process)
+		check_pages();
+	meet();
+	stage("making all exclusive");
+	take_turns();
+	stage("counting exclusive pages");
+	check_rss("exclusive");
+	if (!process)
+		record_frames();
+	meet();
+}
+
+static void start_disturbers(const bool *active)
+{
+	size_t i;
+
+	for (i = 0; i < NR_DISTURBERS; i++)
+		if (active[i] && disturbers[i].start &&
+		    disturbers[i].start != memory_start)
+			disturbers[i].start();
+}
+
+static void setup_phase(const bool *active)
+{
+	int i;
+
+	open_mirrors();
+	for (i = 0; i < (int)NR_DISTURBERS; i++) {
+		/* To have its memory charged there */
+		if (active[i] && disturbers[i].start == memory_start)
+			memory_start();
+		if (active[i] && disturbers[i].unmaps)
+			tolerate_faults = true;
+		nr_active += active[i] * opt.processes;
+	}
+	setup_memory();
+	learn_exclusive_type();
+	for (i = 0; i < opt.processes; i++)
+		add_workers(active, i);
+}
+
+/* The first process says when it is over. */
+static void work_until(long end)
+{
+	stage("at work");
+	report->running = true;
+	/* On a slow machine, until everybody has done something at least. */
+	while ((seconds_now() < end || side_waits()) && !report->failures) {
+		if (sharer_gone())
+			fail("a process has gone while at work");
+		usleep(50000);
+	}
+	__atomic_store_n(&report->stop, true, __ATOMIC_RELAXED);
 }
 
 static void __attribute__((noreturn)) run_phase(const bool *active, long seconds)
@@ -1295,7 +1988,6 @@ static void __attribute__((noreturn)) run_phase(const bool *active, long seconds
 		.sa_flags = SA_SIGINFO,
 	};
 	long end = seconds_now() + seconds;
-	int nr, i;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* No new mapping may come to lie where something is away from. */
@@ -1305,92 +1997,72 @@ static void __attribute__((noreturn)) run_phase(const bool *active, long seconds
 	sigaction(SIGBUS, &action, NULL);
 
 	stage("setting up");
-	for (i = 0; i < opt.mirrors; i++) {
-		char path[] = "/dev/hmm_dmirror0";
-
-		path[sizeof(path) - 2] += i;
-		mirror_fd[i] = open(path, O_RDWR | O_CLOEXEC);
-		if (mirror_fd[i] < 0) {
-			fail("%s: %s", path, strerror(errno));
-			_exit(KSFT_FAIL);
-		}
-	}
-	for (i = 0; i < (int)NR_DISTURBERS; i++) {
-		/* To have its memory charged there */
-		if (active[i] && disturbers[i].start == memory_start)
-			memory_start();
-		if (active[i] && disturbers[i].unmaps)
-			tolerate_faults = true;
-		nr_active += active[i];
-	}
-	setup_memory();
-	learn_exclusive_type();
-	for (i = 0; i < (int)NR_DISTURBERS; i++)
-		if (active[i] && disturbers[i].start &&
-		    disturbers[i].start != memory_start)
-			disturbers[i].start();
-	start_workers(active);
-	stage("at work");
-	report->running = true;
-	/* On a slow machine, until both sides have done something at least. */
-	while ((seconds_now() < end || !report->cpu_sum ||
-		!report->device_sum) && !report->failures)
+	setup_phase(active);
+	start_sharers();
+	start_disturbers(active);
+	start_workers();
+	if (!process)
+		work_until(end);
+	while (!stopped())
 		usleep(50000);
-
-	__atomic_store_n(&report->stop, true, __ATOMIC_RELAXED);
-	for (nr = 0; nr < report->nr_workers; nr++)
-		pthread_join(workers[nr].thread, NULL);
-	report->running = false;
-	stage("checking");
-	calm_down();
-	check_sums();
-	if (!opt.control) {
-		check_rss("at rest");
-		check_pages();
-		make_all_exclusive();
-		check_rss("exclusive");
-		record_frames();
-	}
+	join_workers();
+	if (!process)
+		report->running = false;
+	check_phase();
+	if (!process)
+		while (wait(NULL) > 0)
+			;
 	_exit(report->failures ? KSFT_FAIL : KSFT_PASS);
 }
 
 /* The parent: settings of the whole system */
 
-static char saved[NR_DISTURBERS][NR_SETTINGS][32];
+/* For memory that is shared; calm_down() changes one of them. */
+static const struct setting shared_settings[NR_SETTINGS] = {
+	{ THP_DIR "shmem_enabled", "advise" },
+	{ THP_DIR "enabled", "madvise" },
+};
 
-static void save_setting(const char *path, char *value, size_t size)
+static char saved[NR_DISTURBERS + 1][NR_SETTINGS][64];
+
+static void apply(const struct setting *s, char (*old)[64])
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	ssize_t n = read(fd, value, size - 1);
+	size_t j;
 
-	value[n > 0 ? n : 0] = '\0';
-	close(fd);
+	for (j = 0; j < NR_SETTINGS && s[j].path; j++) {
+		hmm_save_setting(s[j].path, old[j], sizeof(old[j]));
+		hmm_write_file(s[j].path, s[j].value);
+	}
+}
+
+static void restore(const struct setting *s, char (*old)[64])
+{
+	size_t j;
+
+	for (j = 0; j < NR_SETTINGS && s[j].path; j++)
+		hmm_write_file(s[j].path, old[j]);
 }
 
 static void apply_settings(const bool *active)
 {
-	size_t i, j;
+	size_t i;
 
-	for (i = 0; i < NR_DISTURBERS; i++) {
-		struct setting *s = disturbers[i].settings;
-
-		for (j = 0; active[i] && j < NR_SETTINGS && s[j].path; j++) {
-			save_setting(s[j].path, saved[i][j], sizeof(saved[i][j]));
-			hmm_write_file(s[j].path, s[j].value);
-		}
-	}
+	if (opt.shared)
+		apply(shared_settings, saved[NR_DISTURBERS]);
+	for (i = 0; i < NR_DISTURBERS; i++)
+		if (active[i])
+			apply(disturbers[i].settings, saved[i]);
 }
 
 static void restore_settings(const bool *active)
 {
-	size_t i, j;
+	size_t i;
 
-	for (i = 0; i < NR_DISTURBERS; i++) {
-		struct setting *s = disturbers[i].settings;
-
-		for (j = 0; active[i] && j < NR_SETTINGS && s[j].path; j++)
-			hmm_write_file(s[j].path, saved[i][j]);
-	}
+	for (i = 0; i < NR_DISTURBERS; i++)
+		if (active[i])
+			restore(disturbers[i].settings, saved[i]);
+	if (opt.shared)
+		restore(shared_settings, saved[NR_DISTURBERS]);
 }
 
 /* The parent: what the kernel says */
@@ -1442,10 +2114,16 @@ static void check_frames(void)
 {
 	unsigned long i, left = 0;
 	uint64_t flags;
+	bool used;
 
 	for (i = 0; i < report->npfns; i++) {
 		flags = read_entry("/proc/kpageflags", report->pfn[i]);
-		if ((flags & (KPF_ANON | KPF_SWAPCACHE)) == KPF_ANON)
+		if (opt.shared)
+			used = flags & (KPF_SWAPBACKED | KPF_THP) &&
+				!(flags & KPF_ANON);
+		else
+			used = flags & KPF_ANON;
+		if (used && !(flags & KPF_SWAPCACHE))
 			left++;
 	}
 	if (left > LEAK_TOLERANCE)
@@ -1503,15 +2181,14 @@ static void show_progress(const char *name, long seconds)
 }
 
 /* Where is everybody, when somebody does not get on? */
-static void show_stacks(pid_t pid)
+static void show_stacks(void)
 {
 	int nr, n = report->nr_workers;
 	char path[64], line[256];
 	FILE *file;
 
 	for (nr = 0; nr < n; nr++) {
-		snprintf(path, sizeof(path), "/proc/%d/task/%d/stack", pid,
-			 report->tid[nr]);
+		snprintf(path, sizeof(path), "/proc/%d/stack", report->tid[nr]);
 		ksft_print_msg("%s: %llu rounds\n", report->name[nr],
 			       (unsigned long long)report->progress[nr]);
 		file = fopen(path, "r");
@@ -1578,7 +2255,7 @@ static void watch_phase(const char *name, pid_t pid)
 		if (!who)
 			continue;
 		fail("no progress for %ld s: %s", opt.starve, who);
-		show_stacks(pid);
+		show_stacks();
 		if (!kill_phase(pid))
 			ksft_exit_fail_msg("%s: a thread cannot be killed\n",
 					   name);
@@ -1627,6 +2304,9 @@ static void show_usage(void)
 
 	fputs("usage: " PROGRAM " [OPTION...]\n"
 	      "Have CPU and device add to the same memory while it is being disturbed.\n"
+	      "  --shared            memory that processes share, each with threads, devices and\n"
+	      "                      disturbers of its own\n"
+	      "  --processes N       how many share it (3)\n"
 	      "  --seconds N         how long in all (60)\n"
 	      "  --seed N            for all that is random (the time)\n"
 	      "  --threads N         CPU threads (2)\n"
@@ -1641,8 +2321,9 @@ static void show_usage(void)
 	      "  --control           the device adds without exclusivity: must lose additions\n"
 	      "Disturbers:", stdout);
 	for (i = 0; i < NR_DISTURBERS; i++)
-		printf(" %s", disturbers[i].name);
-	printf("\n");
+		printf(" %s%s", disturbers[i].name,
+		       disturbers[i].shared ? "*" : "");
+	printf("\n*: with --shared only\n");
 }
 
 static void choose_disturbers(char *list)
@@ -1650,13 +2331,14 @@ static void choose_disturbers(char *list)
 	char *name;
 	size_t i;
 
-	memset(chosen, 0, sizeof(chosen));
+	choose_all = false;
 	for (name = strtok(list, ","); name; name = strtok(NULL, ",")) {
-		bool found = !strcmp(name, "none");
+		bool all = !strcmp(name, "all");
+		bool found = all || !strcmp(name, "none");
 
+		choose_all |= all;
 		for (i = 0; i < NR_DISTURBERS; i++) {
-			if (strcmp(name, "all") &&
-			    strcmp(name, disturbers[i].name))
+			if (strcmp(name, disturbers[i].name))
 				continue;
 			chosen[i] = true;
 			found = true;
@@ -1711,6 +2393,8 @@ static void parse(int argc, char **argv)
 		{ "layout", required_argument, NULL, 'l' },
 		{ "pages", required_argument, NULL, 'p' },
 		{ "starve", required_argument, NULL, 'v' },
+		{ "shared", no_argument, NULL, 'S' },
+		{ "processes", required_argument, NULL, 'P' },
 		{ "control", no_argument, NULL, 'c' },
 		{ "help", no_argument, NULL, 'h' },
 		{ NULL }
@@ -1750,6 +2434,12 @@ static void parse(int argc, char **argv)
 		case 'v':
 			opt.starve = hmm_number(PROGRAM, "starve", optarg, 1, 1000000);
 			break;
+		case 'S':
+			opt.shared = true;
+			break;
+		case 'P':
+			opt.processes = hmm_number(PROGRAM, "processes", optarg, 2, MAX_PROCESSES);
+			break;
 		case 'c':
 			opt.control = true;
 			break;
@@ -1762,6 +2452,10 @@ static void parse(int argc, char **argv)
 	}
 	if (optind < argc)
 		hmm_bad_argument(PROGRAM, "what is", argv[optind]);
+	if (!opt.shared && opt.processes > 1)
+		hmm_bad_argument(PROGRAM, "--processes wants", "--shared");
+	if (opt.shared && opt.processes == 1)
+		opt.processes = 3;
 }
 
 static void lay_out(void)
@@ -1793,6 +2487,16 @@ static void phase_alone(size_t i, const char *missing, long seconds)
 	phase(disturbers[i].name, active, seconds);
 }
 
+/* Why a disturber cannot be had here, or NULL */
+static const char *why_missing(const struct disturber *d)
+{
+	if (opt.shared && d->anonymous)
+		return "for memory that is not shared";
+	if (!opt.shared && d->shared)
+		return "for shared memory";
+	return d->missing ? d->missing() : NULL;
+}
+
 static void run(void)
 {
 	const char *missing[NR_DISTURBERS] = { NULL };
@@ -1802,10 +2506,10 @@ static void run(void)
 	size_t i;
 
 	for (i = 0; i < NR_DISTURBERS; i++) {
+		chosen[i] |= choose_all && (opt.shared || !disturbers[i].shared);
 		if (!chosen[i])
 			continue;
-		if (disturbers[i].missing)
-			missing[i] = disturbers[i].missing();
+		missing[i] = why_missing(&disturbers[i]);
 		active[i] = !missing[i];
 		wanted++;
 		there += active[i];
@@ -1836,7 +2540,6 @@ static void run(void)
 int main(int argc, char **argv)
 {
 	page_size = sysconf(_SC_PAGESIZE);
-	memset(chosen, true, sizeof(chosen));
 	opt.seed = time(NULL);
 	parse(argc, argv);
 	lay_out();

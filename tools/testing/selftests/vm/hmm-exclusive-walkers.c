@@ -395,27 +395,44 @@ WALKER(reclaim_pageout)
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
 }
 
+/* Nothing there: shared memory that is swapped out is known to its file only. */
+static bool is_out(const void *ptr)
+{
+	return !is_present(ptr) && !is_entry(ptr);
+}
+
 /* Page after page, the device gets more than the group may have. */
-WALKER(reclaim_memcg)
+static void exceed_memcg(struct __test_metadata *_metadata, int fd, int flags)
 {
 	const unsigned long npages = 768;
 	const unsigned long size = npages * page_size;
-	char *ptr = hmm_mmap(size);
+	char *ptr = mmap(NULL, size, PROT_READ | PROT_WRITE,
+			 flags | MAP_ANONYMOUS, -1, 0);
 
 	if (!have_swap())
 		SKIP(return, "No swap");
-	ASSERT_NE(ptr, NULL);
+	ASSERT_NE(ptr, MAP_FAILED);
 	if (memcg_make("reclaim"))
 		SKIP(return, "No memory control groups");
 	ASSERT_EQ(memcg_enter("reclaim"), 0);
 	ASSERT_EQ(memcg_write("reclaim", "memory.limit_in_bytes", "2M"), 0);
 	fill_pages(ptr, npages);
-	EXPECT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
-	EXPECT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
-	EXPECT_GE(count(ptr, npages, is_swapped), npages / 4);
+	EXPECT_EQ(hmm_atomic_add(fd, ptr, npages, 1), 0);
+	EXPECT_EQ(hmm_atomic_add(fd, ptr, npages, 1), 0);
+	EXPECT_GE(count(ptr, npages, is_out), npages / 4);
 	EXPECT_TRUE(pages_filled(ptr, npages, 2));
 	memcg_remove("reclaim");
 	munmap(ptr, size);
+}
+
+WALKER(reclaim_memcg)
+{
+	exceed_memcg(_metadata, self->fd, MAP_PRIVATE);
+}
+
+WALKER(reclaim_memcg_shared)
+{
+	exceed_memcg(_metadata, self->fd, MAP_SHARED);
 }
 
 /* Take memory until the pages at @ptr are in swap. */
@@ -493,6 +510,8 @@ WALKER(madvise_free)
 
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
 	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	/* Some may wait in the list of a CPU that this has run on before. */
+	drain_lru();
 	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), 0);
 	EXPECT_TRUE(hmm_zero(self->ptr, self->size));
@@ -1187,18 +1206,21 @@ static bool is_removable(unsigned long block, unsigned long npages)
 	return true;
 }
 
-/* Take memory until there is a page from a block that can be taken away. */
-static char *find_removable(unsigned long per_block, unsigned long *block)
+/*
+ * Take memory until there is a page from a block that can be taken away. Neighbours
+ * are from the same block most of the time, and to look at a page takes time.
+ */
+static char *find_removable(unsigned long per_block, int flags,
+			    unsigned long *block)
 {
-	const unsigned long step = 4 << 20;
+	const unsigned long step = 4 << 20, stride = 64 * page_size;
 	unsigned long taken, i, not_this = ~0UL;
 
 	for (taken = 0; taken < (384UL << 20); taken += step) {
 		char *ptr = mmap(NULL, step, PROT_READ | PROT_WRITE,
-				 MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1,
-				 0);
+				 flags | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 
-		for (i = 0; ptr != MAP_FAILED && i < step; i += page_size) {
+		for (i = 0; ptr != MAP_FAILED && i < step; i += stride) {
 			*block = pfn_of(ptr + i) / per_block;
 			if (*block == not_this)
 				continue;
@@ -1211,21 +1233,29 @@ static char *find_removable(unsigned long per_block, unsigned long *block)
 }
 
 /* Memory can be taken away although a device has it exclusively. */
-WALKER(memory_offline)
+static void take_memory_away(struct __test_metadata *_metadata, int fd,
+			     int flags)
 {
 	unsigned long block, per_block;
-	char text[32], *mine;
+	char text[32], *mine, *twin;
 	int err = -1, i;
 
 	read_text(MEMORY "block_size_bytes", text, sizeof(text));
 	per_block = strtoul(text, NULL, 16) / page_size;
 	if (!per_block)
 		SKIP(return, "No memory hotplug");
-	mine = find_removable(per_block, &block);
+	mine = find_removable(per_block, flags, &block);
 	if (!mine)
 		SKIP(return, "No movable memory (boot with movablecore=)");
 	fill_pages(mine, 1);
-	ASSERT_EQ(hmm_atomic_add(self->fd, mine, 1, 1), 0);
+	twin = mine;
+	/* This makes another mapping of what is shared. */
+	if (flags == MAP_SHARED)
+		twin = mremap(mine, 0, page_size, MREMAP_MAYMOVE);
+	ASSERT_NE(twin, MAP_FAILED);
+	ASSERT_TRUE(pages_filled(twin, 1, 0));
+	ASSERT_EQ(hmm_atomic_add(fd, mine, 1, 1), 0);
+	ASSERT_TRUE(is_entry(twin));
 	ASSERT_EQ(pfn_of(mine) / per_block, block);
 
 	/* Somebody may hold a page there for a moment. */
@@ -1233,10 +1263,22 @@ WALKER(memory_offline)
 		err = set_block(block, "offline");
 	ASSERT_EQ(err, 0);
 	EXPECT_NE(pfn_of(mine) / per_block, block);
-	EXPECT_EQ(hmm_count_exclusive(self->fd, mine, 1), 0);
+	EXPECT_EQ(pfn_of(twin), pfn_of(mine));
+	EXPECT_EQ(hmm_count_exclusive(fd, mine, 1), 0);
 	EXPECT_EQ(set_block(block, "online_movable"), 0);
-	ASSERT_EQ(hmm_atomic_add(self->fd, mine, 1, 1), 0);
+	ASSERT_EQ(hmm_atomic_add(fd, mine, 1, 1), 0);
+	EXPECT_TRUE(pages_filled(twin, 1, 2));
 	EXPECT_TRUE(pages_filled(mine, 1, 2));
+}
+
+WALKER(memory_offline)
+{
+	take_memory_away(_metadata, self->fd, MAP_PRIVATE);
+}
+
+WALKER(memory_offline_shared)
+{
+	take_memory_away(_metadata, self->fd, MAP_SHARED);
 }
 
 /* A huge page of which a device has some is split, and all of it is there. */
@@ -1284,8 +1326,12 @@ WALKER(thp_pageout)
 
 #define KHUGEPAGED	"/sys/kernel/mm/transparent_hugepage/khugepaged/"
 
-/* Nothing in the background takes a page from a device. */
-WALKER(khugepaged)
+/*
+ * Nothing in the background takes a page from a device. @name is what smaps calls
+ * huge pages of this kind.
+ */
+static void let_collapse(struct __test_metadata *_metadata, int fd, int flags,
+			 const char *name)
 {
 	const unsigned long npages = TWOMEG / page_size;
 	char *map = hmm_mmap(2 * TWOMEG);
@@ -1293,21 +1339,27 @@ WALKER(khugepaged)
 	int i;
 
 	ASSERT_NE(map, NULL);
+	ASSERT_EQ(mmap(ptr, TWOMEG, PROT_READ | PROT_WRITE,
+		       flags | MAP_ANONYMOUS | MAP_FIXED, -1, 0), ptr);
 	if (hmm_write_file(KHUGEPAGED "scan_sleep_millisecs", "0"))
 		SKIP(return, "No huge pages");
 	hmm_write_file(KHUGEPAGED "alloc_sleep_millisecs", "0");
 	fill_pages(ptr, npages);
-	ASSERT_EQ(hmm_make_exclusive(self->fd, ptr + 7 * page_size, 1), 0);
-	ASSERT_EQ(madvise(ptr, TWOMEG, MADV_HUGEPAGE), 0);
+	ASSERT_EQ(hmm_make_exclusive(fd, ptr + 7 * page_size, 1), 0);
+	/* Twice, for of tmpfs the first time only makes the VMA eligible. */
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(madvise(ptr, TWOMEG, MADV_HUGEPAGE), 0);
 	EXPECT_TRUE(wait_for_count(KHUGEPAGED "full_scans", 3));
-	EXPECT_EQ(hmm_smaps_kb(ptr, "AnonHugePages:"), 0);
-	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, npages), 1);
+	EXPECT_EQ(hmm_smaps_kb(ptr, name), 0);
+	EXPECT_EQ(hmm_count_exclusive(fd, ptr, npages), 1);
 	EXPECT_TRUE(is_entry(ptr + 7 * page_size));
 
 	/* When the CPU has it back, it is as good as the others. */
 	EXPECT_TRUE(pages_filled(ptr, npages, 0));
 	for (i = 0; i < PATIENCE; i++) {
-		if (hmm_smaps_kb(ptr, "AnonHugePages:") == TWOMEG >> 10)
+		/* A huge page of a file is mapped by a fault. */
+		hmm_load(ptr);
+		if (hmm_smaps_kb(ptr, name) == TWOMEG >> 10)
 			break;
 		usleep(500000);
 	}
@@ -1315,6 +1367,21 @@ WALKER(khugepaged)
 	EXPECT_TRUE(pages_filled(ptr, npages, 0));
 	hmm_write_file(KHUGEPAGED "scan_sleep_millisecs", "10000");
 	munmap(map, 2 * TWOMEG);
+}
+
+WALKER(khugepaged)
+{
+	let_collapse(_metadata, self->fd, MAP_PRIVATE, "AnonHugePages:");
+}
+
+#define SHMEM_ENABLED	"/sys/kernel/mm/transparent_hugepage/shmem_enabled"
+
+WALKER(khugepaged_shared)
+{
+	if (hmm_write_file(SHMEM_ENABLED, "advise"))
+		SKIP(return, "No huge pages");
+	let_collapse(_metadata, self->fd, MAP_SHARED, "ShmemPmdMapped:");
+	hmm_write_file(SHMEM_ENABLED, "never");
 }
 
 #define KSM	"/sys/kernel/mm/ksm/"
@@ -1513,14 +1580,17 @@ static char *map_private_file(int *file, long npages)
 /* Pages of the file are mapped around the fault, not over an entry. */
 WALKER(fault_around)
 {
-	char *ptr, page[page_size];
+	const size_t around = 16 * page_size;
+	char *map, *ptr, page[page_size];
 	int file, i;
 
-	ptr = map_private_file(&file, 16);
-	ASSERT_NE(ptr, NULL);
+	map = map_private_file(&file, 32);
+	ASSERT_NE(map, NULL);
 	memset(page, 1, page_size);
-	for (i = 0; i < 16; i++)
+	for (i = 0; i < 32; i++)
 		ASSERT_EQ(write(file, page, page_size), page_size);
+	/* A fault maps pages up to the next multiple of that. */
+	ptr = (char *)ALIGN((uintptr_t)map, around);
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr + 3 * page_size, 1, 1), 0);
 	EXPECT_EQ(ptr[2 * page_size], 1);
 	EXPECT_TRUE(is_present(ptr + 4 * page_size));
@@ -1528,7 +1598,7 @@ WALKER(fault_around)
 	EXPECT_EQ(hmm_count_exclusive(self->fd, ptr, 16), 1);
 	EXPECT_EQ(*(uint64_t *)(ptr + 3 * page_size),
 		  DEVICE_ONE + 0x0101010101010101ULL);
-	munmap(ptr, 16 * page_size);
+	munmap(map, 2 * around);
 	close(file);
 }
 

@@ -146,6 +146,22 @@ static inline int hmm_write_file(const char *path, const char *text)
 	return ret;
 }
 
+/* What a setting is. Of a list, the choice is in brackets. */
+static inline void hmm_save_setting(const char *path, char *value, size_t size)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = read(fd, value, size - 1);
+	char *choice;
+
+	value[n > 0 ? n : 0] = '\0';
+	close(fd);
+	choice = strchr(value, '[');
+	if (choice) {
+		choice[strcspn(choice, "]")] = '\0';
+		memmove(value, choice + 1, strlen(choice));
+	}
+}
+
 /* The value, in kB, of a line in a file like /proc/meminfo; -1 if not there */
 static inline long hmm_read_kb(const char *path, const char *section,
 			       const char *name)
