@@ -43,7 +43,7 @@ function abs(x) { return x < 0 ? -x : x }
 # boots bring these lists into different states. A fork takes little but objects.
 function noise(op, cost)
 {
-	if (op ~ /touch|write-fault|munmap|copy-on-write|swap|migrate/)
+	if (op ~ /touch|write-fault|tmpfs-write|munmap|copy-on-write|swap|migrate/)
 		return cost / 1000 + 25000
 	if (op == "fork")
 		return cost / 200
