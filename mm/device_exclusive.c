@@ -696,13 +696,13 @@ static void find_entry_vma(struct shared_walk *walk,
 static bool is_exclusive(struct page *page)
 {
 	struct shared_walk walk = {
-		.mapping = page_mapping(page),
+		.mapping = compound_head(page)->mapping,
 		.first = page_to_pgoff(page),
 		.last = page_to_pgoff(page),
 		.pages = &page,
 	};
 
-	if (!page_mapped(page) || !walk.mapping)
+	if (!page_mapcount(page) || !walk.mapping)
 		return false;
 	if (!PageCompound(page))
 		return true;
@@ -717,7 +717,8 @@ static bool is_exclusive(struct page *page)
  * @vmf: the fault
  * @page: a page that PageDeviceExclusive() is true for
  *
- * What a device has of a huge page it can keep, as long as this fault is about
+ * Takes the page from the device, or the mark from a page that no device has. What
+ * a device has of a huge page it can keep, as long as this fault is about
  * another part of it, and maps that by a PTE: see to it that there is a page
  * table. (The one that the fault has brought may be needed later. Nobody who
  * reclaims memory for a new one waits for the lock of a page of tmpfs.)
@@ -1355,7 +1356,7 @@ static int mark_shared(struct vm_area_struct *vma, pmd_t *pmd,
 		get_page(page);
 		pages[n++] = page;
 		SetPageDeviceExclusive(head);
-		/* Before any mapping which says so goes. */
+		/* The mappings, which may be dirty, are about to go. */
 		make_page_dirty(head);
 	}
 	pte_unmap_unlock(start_pte, ptl);
@@ -1373,7 +1374,7 @@ static void split_vma_range(struct vm_area_struct *vma, unsigned long start,
 
 	for (; start < end; start = pmd_addr_end(start, end)) {
 		split_huge_mapping(vma, start);
-		/* Who has unmapped it just now may have yet to say so. */
+		/* Let who is unmapping it finish, and lower the map count. */
 		pmd = find_any_pmd(vma->vm_mm, start);
 		if (pmd)
 			spin_unlock(pmd_lock(vma->vm_mm, pmd));
@@ -1466,7 +1467,7 @@ static long count_mappings(struct page **pages, int npages)
 #define MAKE_ROUNDS	4
 
 /*
- * Replace all mappings of the pages, which are locked and marked. Were that all? A
+ * Replace all mappings of the pages, which are locked and marked. Was that all? A
  * driver may have put a page where the map of the file does not lead to. Mappings
  * may go meanwhile, and fork() may copy one before this gets to it, so the count
  * is worth something only if it has not changed. One that mremap() moves onwards
