@@ -26,6 +26,10 @@ export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT S
 export RUN_SECONDS = $(strip $(SECONDS))
 unexport SECONDS
 
+# Nor is any step about the directory or the repository that a shell, a hook or a rebase
+# is about.
+unexport CDPATH $(shell git rev-parse --local-env-vars 2>/dev/null)
+
 qemu := tools/testing/qemu
 
 .PHONY: help run torture shell kunit bench check tree kernel lint bisect-check series refresh deps clean

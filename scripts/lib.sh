@@ -14,9 +14,37 @@ CONFIG=${CONFIG:-small}
 base_tree=$tree
 
 # Nothing of an outer make's, and the same objects whoever builds them.
-unset MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS
+unset CDPATH MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS
 export LC_ALL=C LOCALVERSION='' KBUILD_BUILD_VERSION=1
 export KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=build KBUILD_BUILD_HOST=build
+
+# What git leaves behind must not keep our locks. (Compilers may: they are still at it.)
+git()
+{
+	command git "$@" 7>&- 9>&-
+}
+
+# Nothing that git has been told for another repository (by a hook, a rebase -x) or by
+# the user reaches the git of the scripts, and what a repository has set for itself gives
+# way to scripts/gitconfig. Of the user it takes over who commits.
+own_git()
+{
+	# shellcheck disable=SC2046
+	unset $(git rev-parse --local-env-vars)
+	: "${GIT_COMMITTER_NAME:=$(git -C "$top" config user.name || echo device-exclusive)}"
+	: "${GIT_COMMITTER_EMAIL:=$(git -C "$top" config user.email || echo device-exclusive@localhost)}"
+	for variable in $(env | sed -n 's/^\(GIT_[A-Z0-9_]*\)=.*/\1/p'); do
+		case $variable in
+		GIT_COMMITTER_NAME|GIT_COMMITTER_EMAIL|GIT_EXEC_PATH) ;;
+		*) unset "$variable" ;;
+		esac
+	done
+	export GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
+	export GIT_CONFIG_GLOBAL="$top/scripts/gitconfig" GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1
+	export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=include.path GIT_CONFIG_VALUE_0="$top/scripts/gitconfig"
+}
+
+own_git 2>/dev/null	# without git, somebody else says so
 
 say()
 {
@@ -94,11 +122,27 @@ kmake()
 	make -C "$tree" O="$objs" CC="$cc" HOSTCC="$cc" -j"$JOBS" --no-print-directory "$@"
 }
 
-# git that neither a hook nor a personal setting can change the outcome of.
 tgit()
 {
-	git -C "$tree" -c core.hooksPath=/dev/null -c core.autocrlf=false \
-		-c commit.gpgSign=false -c advice.detachedHead=false -c gc.auto=0 "$@"
+	git -C "$tree" "$@"
+}
+
+# edited DIR [OPTION...]: are there edits that are not committed? Not to know is not "no".
+edited()
+{
+	dir=$1
+	shift
+	edits=$(git -C "$dir" status --porcelain "$@") || die "$dir: git cannot tell what is edited there"
+	[ -n "$edits" ]
+}
+
+# ours DIR: what a git tree that the scripts have made keeps, for a developer's git, too.
+ours()
+{
+	mkdir -p "$1/.git/info"
+	echo '/build-*/' >>"$1/.git/info/exclude"
+	git -C "$1" config gc.auto 0
+	git -C "$1" config maintenance.auto false
 }
 
 # The mails of the series in order, without the cover letter.
@@ -150,8 +194,8 @@ scratch_tree()
 	if [ ! -d "$tree/.git" ]; then
 		step "scratch: cloning the tree"
 		rm -rf "$tree"
-		git -c core.hooksPath=/dev/null clone -q --shared --no-checkout "$from" "$tree"
-		echo '/build-*/' >>"$tree/.git/info/exclude"
+		git clone -q --shared --no-checkout "$from" "$tree"
+		ours "$tree"
 		took cloned
 	fi
 	head=$(git -C "$from" rev-parse HEAD)
