@@ -10,6 +10,7 @@
  */
 #define CL_TARGET_OPENCL_VERSION 300
 #include <CL/cl.h>
+#include <errno.h>
 #include <getopt.h>
 #include <pthread.h>
 #include <stdarg.h>
@@ -72,6 +73,12 @@ static void __attribute__((noreturn, format(printf, 1, 2))) skip(const char *fmt
 	va_end(args);
 	printf("\n");
 	exit(SKIPPED);
+}
+
+static void __attribute__((noreturn)) give_up(const char *what, int err)
+{
+	printf("Bail out! %s: %s\n", what, strerror(err));
+	exit(1);
 }
 
 static void __attribute__((noreturn)) fail(const char *what, cl_int err)
@@ -241,10 +248,13 @@ static int together(cl_command_queue queue, cl_kernel kernel)
 	pthread_t thread[MAX_THREADS];
 	double start = now(), took;
 	bool good;
+	int err;
 
-	for (i = 0; i < opt.threads; i++)
-		if (pthread_create(&thread[i], NULL, cpu_thread, (void *)(uintptr_t)i))
-			fail("pthread_create", 0);
+	for (i = 0; i < opt.threads; i++) {
+		err = pthread_create(&thread[i], NULL, cpu_thread, (void *)(uintptr_t)i);
+		if (err)
+			give_up("pthread_create", err);
+	}
 	run_kernel(queue, kernel);
 	took = now() - start;
 	stop = true;
@@ -264,7 +274,7 @@ static unsigned int number(const char *text, unsigned int min, unsigned int max)
 	char *end;
 	unsigned long n = strtoul(text, &end, 0);
 
-	if (*end || end == text || n < min || n > max) {
+	if (*end || end == text || strchr(text, '-') || n < min || n > max) {
 		fprintf(stderr, "svm-atomics: %s: not a number from %u to %u\n", text, min, max);
 		exit(2);
 	}
@@ -297,6 +307,11 @@ static void parse(int argc, char **argv)
 		default: fputs(usage, stderr); exit(2);
 		}
 	}
+	if (optind < argc) {
+		fprintf(stderr, "svm-atomics: %s: what is that?\n", argv[optind]);
+		fputs(usage, stderr);
+		exit(2);
+	}
 }
 
 int main(int argc, char **argv)
@@ -317,7 +332,7 @@ int main(int argc, char **argv)
 	size = (size_t)opt.words * stride * sizeof(*words);
 	words = malloc(size);
 	if (!words)
-		fail("malloc", CL_OUT_OF_HOST_MEMORY);
+		give_up("malloc", errno);
 	memset(words, 0, size);
 
 	printf("TAP version 13\n");
