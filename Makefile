@@ -17,6 +17,7 @@ STALL ?=#		seconds without console output before a guest is ended
 TIMEOUT ?=#		seconds before a guest is ended
 SECONDS ?=#		how long torture and fuzzer go on, each
 SEED ?=#		their random numbers; they say which they took
+KCONFIG ?= /boot/config-$(shell uname -r)#	the configuration that make deb starts from
 KDIR ?= /lib/modules/$(shell uname -r)/build#	the kernel to build nouveau against
 TESTS ?= hmm#	what make run runs: a file in tools/testing/qemu/scenarios
 
@@ -26,14 +27,20 @@ export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT S
 export RUN_SECONDS = $(strip $(SECONDS))
 unexport SECONDS
 
-# Nor is any step about the directory or the repository that a shell, a hook or a rebase
-# is about.
-unexport CDPATH $(shell git rev-parse --local-env-vars 2>/dev/null)
+# What is for one target only, and to be checked before anything is done for it.
+unexport TESTS KDIR KCONFIG
+run shell: export TESTS := $(strip $(TESTS))
+nouveau: export KDIR := $(KDIR)
+deb: export KCONFIG := $(KCONFIG)
+shell: export SHELL_ONLY := y
+
+# What scripts tell each other, and what a shell, a hook or a rebase has set for itself.
+unexport TREE OBJS FOLDER MODULES CDPATH $(shell git rev-parse --local-env-vars 2>/dev/null)
 
 qemu := tools/testing/qemu
 
 .PHONY: help run torture shell kunit bench check tree kernel lint bisect-check series refresh deps clean
-.PHONY: nouveau dkms-install deb
+.PHONY: nouveau dkms-install deb settings
 .DEFAULT_GOAL := help
 
 help:		## this list
@@ -43,7 +50,7 @@ help:		## this list
 	@sed -n 's/^\([A-Z_]*\) ?= *\(.*\)#	*/\1	/p' Makefile | expand -t16 | sed 's/^/  /'
 
 run: kernel	## patch, build, boot and test (TESTS=...); ends with a verdict
-	@$(qemu)/run $(strip $(TESTS))
+	@$(qemu)/run "$$TESTS"
 
 torture: CONFIG = debug
 torture: kernel	## torture and fuzzer for SECONDS= each, on the debug kernel
@@ -56,7 +63,7 @@ kernel: tree	## build it (CONFIG=small or debug)
 	@scripts/kernel
 
 shell: kernel	## a shell in the patched kernel, with what TESTS loads and runs
-	@SHELL_ONLY=y $(qemu)/run $(strip $(TESTS))
+	@$(qemu)/run "$$TESTS"
 
 kunit: kernel	## the KUnit suites built into the kernel, judged by kunit.py
 	@scripts/kunit
@@ -74,7 +81,7 @@ bisect-check: tree	## every prefix of the series builds, options on and off
 	@scripts/bisect-check
 
 nouveau: deps	## nouveau.ko, out of tree, against the kernel in KDIR
-	@scripts/nouveau "$(KDIR)"
+	@scripts/nouveau "$$KDIR"
 
 dkms-install:	## add nouveau to DKMS and install it for the running kernel
 	@scripts/nouveau --dkms
@@ -88,7 +95,10 @@ series:		## list the patches, and how build/linux stands to them
 refresh:	## make the commits in build/linux (or SRC=) the series
 	@scripts/refresh
 
-deps:		## install what is missing here, or say what
+settings:
+	@scripts/settings
+
+deps: settings	## install what is missing here, or say what
 	@scripts/deps
 
 clean:		## remove what was built (not build/linux, nor what was downloaded)

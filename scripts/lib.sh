@@ -3,7 +3,7 @@
 # Sourced by every script here once it has set $top: where things are, how to
 # say what is going on, and how to call the kernel's make.
 
-build=${BUILD:-$top/build}
+build=$(realpath -m "${BUILD:-$top/build}")
 series=$top/patches/v5.10
 qemu=$top/tools/testing/qemu
 JOBS=${JOBS:-$(nproc)}
@@ -13,38 +13,40 @@ CONFIG=${CONFIG:-small}
 . "$series/base"		# version source tarball sha256 tree
 base_tree=$tree
 
-# Nothing of an outer make's, and the same objects whoever builds them.
-unset CDPATH MAKEFLAGS MFLAGS MAKELEVEL MAKEOVERRIDES GNUMAKEFLAGS
-export LC_ALL=C LOCALVERSION='' KBUILD_BUILD_VERSION=1
-export KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=build KBUILD_BUILD_HOST=build
-
 # What git leaves behind must not keep our locks. (Compilers may: they are still at it.)
 git()
 {
 	command git "$@" 7>&- 9>&-
 }
 
-# Nothing that git has been told for another repository (by a hook, a rebase -x) or by
-# the user reaches the git of the scripts, and what a repository has set for itself gives
-# way to scripts/gitconfig. Of the user it takes over who commits.
-own_git()
+# What is set for another make, another kernel or another repository (by a hook, a rebase
+# -x), or by the user for all of them, is not for the scripts. Of the user they take over
+# who commits; what a single repository has set gives way to scripts/gitconfig.
+unset_others()
 {
 	# shellcheck disable=SC2046
 	unset $(git rev-parse --local-env-vars)
 	: "${GIT_COMMITTER_NAME:=$(git -C "$top" config user.name || echo device-exclusive)}"
 	: "${GIT_COMMITTER_EMAIL:=$(git -C "$top" config user.email || echo device-exclusive@localhost)}"
-	for variable in $(env | sed -n 's/^\(GIT_[A-Z0-9_]*\)=.*/\1/p'); do
+	for variable in $(env | sed -n 's/^\([A-Z][A-Z0-9_]*\)=.*/\1/p'); do
 		case $variable in
 		GIT_COMMITTER_NAME|GIT_COMMITTER_EMAIL|GIT_EXEC_PATH) ;;
-		*) unset "$variable" ;;
+		GIT_*|CDPATH|MAKE*|MFLAGS|GNUMAKEFLAGS|KBUILD_*|KCONFIG_*|ARCH|SUBARCH|CROSS_COMPILE*|\
+		LLVM|LLVM_IAS|GCC_TOOLCHAIN|K*FLAGS|HOST*FLAGS|HOSTLDLIBS|USER*FLAGS|CPATH|*_INCLUDE_PATH|LIBRARY_PATH|\
+		*_DEPENDENCIES|DEPENDENCIES_OUTPUT|TAR_OPTIONS|XZ_OPT|XZ_DEFAULTS|GZIP|POSIXLY_CORRECT)
+			unset "$variable" ;;
 		esac
 	done
-	export GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
-	export GIT_CONFIG_GLOBAL="$top/scripts/gitconfig" GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1
-	export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=include.path GIT_CONFIG_VALUE_0="$top/scripts/gitconfig"
 }
 
-own_git 2>/dev/null	# without git, somebody else says so
+unset_others 2>/dev/null	# without git, somebody else says so
+export GIT_COMMITTER_NAME GIT_COMMITTER_EMAIL
+export GIT_CONFIG_GLOBAL="$top/scripts/gitconfig" GIT_CONFIG_NOSYSTEM=1 GIT_ATTR_NOSYSTEM=1
+export GIT_CONFIG_COUNT=1 GIT_CONFIG_KEY_0=include.path GIT_CONFIG_VALUE_0="$top/scripts/gitconfig"
+
+# The same objects whoever builds them.
+export LC_ALL=C LOCALVERSION='' KBUILD_BUILD_VERSION=1
+export KBUILD_BUILD_TIMESTAMP=1970-01-01 KBUILD_BUILD_USER=build KBUILD_BUILD_HOST=build
 
 say()
 {
@@ -101,12 +103,71 @@ tree_for()
 tree=$(tree_for)
 objs=${OBJS:-$tree/build-$CONFIG}
 
-check_config()
+# one_of NAME VALUE ALLOWED...: a value that nobody has given is none of these.
+one_of()
 {
-	case $CONFIG in
-	small|debug|off) ;;
-	*) die "CONFIG=$CONFIG: there is small and debug" ;;
+	name=$1
+	value=$2
+	shift 2
+	[ -n "$value" ] || return 0
+	for allowed; do
+		[ "$value" != "$allowed" ] || return 0
+	done
+	die "$name=$value: there is $*"
+}
+
+# number NAME VALUE LEAST DIGITS
+number()
+{
+	case $2 in
+	''|"$3") return ;;
+	0*|*[!0-9]*) ;;
+	*) [ ${#2} -gt "$4" ] || return 0 ;;
 	esac
+	die "$1=$2: not a number from $3 on, of up to $4 digits"
+}
+
+# settings: is all that a user has set something that there is?
+settings()
+{
+	one_of CONFIG "$CONFIG" small debug off
+	one_of ACCEL "${ACCEL:-}" tcg icount kvm auto
+	one_of BENCH "${BENCH:-}" quick full
+	one_of CCACHE "${CCACHE:-}" auto no
+	number JOBS "$JOBS" 1 4
+	number REPEAT "${REPEAT:-}" 1 7
+	number STALL "${STALL:-}" 1 9
+	number TIMEOUT "${TIMEOUT:-}" 1 9
+	number SECONDS "${RUN_SECONDS:-}" 1 8
+	number SEED "${SEED:-}" 0 19
+	[ "${ACCEL:-}" != kvm ] || [ -w /dev/kvm ] || die "ACCEL=kvm: no /dev/kvm to write to"
+	[ -z "${SRC:-}" ] || [ -z "${LINUX:-}" ] || die "SRC=$SRC, LINUX=$LINUX: one of them"
+	[ -d "${SRC:-/}" ] || die "SRC=$SRC: no such directory"
+	[ -d "${LINUX:-/}" ] || die "LINUX=$LINUX: no such directory"
+	[ -f "${BASE_TARBALL:-$series/base}" ] || die "BASE_TARBALL=$BASE_TARBALL: no such file"
+	[ -z "${BENCH_PEER:-}" ] || [ -f "$BENCH_PEER/arch/x86/boot/bzImage" ] ||
+		die "BENCH_PEER=$BENCH_PEER: no kernel built there"
+	case $top$build$tree$objs in
+	*[[:space:]:]*) die "no kernel can be built where a path has a space or a colon: $tree" ;;
+	esac
+}
+
+[ "${1:-}" = --help ] || settings
+
+# find_scenario NAME: sets $scenario to the file, named or meant.
+find_scenario()
+{
+	case $1 in
+	/*) scenario=$1 ;;
+	*) scenario=$qemu/scenarios/$1 ;;
+	esac
+	[ -f "$scenario" ] || die "TESTS=$1: there is $(cd "$qemu/scenarios" && echo *)"
+}
+
+# A shell without one would wait for ever.
+terminal()
+{
+	[ -t 0 ] || die "a shell is for a terminal"
 }
 
 compiler()
@@ -172,6 +233,7 @@ new_run()
 	name=$(date +%Y%m%d-%H%M%S)-$1-$CONFIG
 	mkdir -p "$build/runs"
 	while ! mkdir "$build/runs/$name" 2>/dev/null; do
+		[ -e "$build/runs/$name" ] || die "$build/runs: no folder can be made there"
 		name=$name+
 	done
 	ln -sfn "$name" "$build/runs/latest"

@@ -55,7 +55,7 @@ struct test {
 	int uid;
 };
 
-/* What one test has said in TAP. */
+/* What one test has said in TAP; planned is -1 without a plan. */
 struct results {
 	int passed, failed, skipped, planned;
 };
@@ -251,6 +251,9 @@ static void obey(char *line)
 		uid = atoi(line);
 	} else if (!strcmp(what, "repeat")) {
 		repeat = atoi(line);
+		errno = EINVAL;
+		if (repeat < 1)
+			die("repeat %s", line);
 	} else if (!strcmp(what, "test")) {
 		add_test(line);
 	} else if (!strcmp(what, "xfail")) {
@@ -278,6 +281,9 @@ static void read_scenario(void)
 	}
 	free(line);
 	fclose(file);
+	errno = ENOENT;
+	if (!nr_tests && !want_shell)
+		die("%s: a test", SCENARIO);
 }
 
 /* Count a line if it is a result, and pass it on, indented as a subtest's. */
@@ -418,7 +424,9 @@ static const char *fault_of(int status, const struct results *res)
 		snprintf(why, sizeof(why), "exit status %d", WEXITSTATUS(status));
 	else if (res->failed)
 		snprintf(why, sizeof(why), "%d failed", res->failed);
-	else if (res->planned && seen != res->planned)
+	else if (!res->planned)
+		return "a plan of no tests";
+	else if (res->planned > 0 && seen != res->planned)
 		snprintf(why, sizeof(why), "%d results of %d", seen, res->planned);
 	else
 		return NULL;
@@ -456,7 +464,7 @@ static void conclude(int nr, const struct test *test, int status, struct results
 
 static void run_test(int nr, const struct test *test)
 {
-	struct results res = { 0 };
+	struct results res = { .planned = -1 };
 	int out, status;
 	pid_t pid;
 
