@@ -19,9 +19,10 @@ SECONDS ?=#		how long torture and fuzzer go on, each
 SEED ?=#		their random numbers; they say which they took
 KCONFIG ?= /boot/config-$(shell uname -r)#	the configuration that make deb starts from
 KDIR ?= /lib/modules/$(shell uname -r)/build#	the kernel to build nouveau against
+TOPICS ?=#	only these topics of the series, in a tree of its own: 1-4, or 1,2
 TESTS ?= hmm#	what make run runs: a file in tools/testing/qemu/scenarios
 
-export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT SEED
+export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT SEED TOPICS
 
 # To a shell that is bash, SECONDS is a clock.
 export RUN_SECONDS = $(strip $(SECONDS))
@@ -56,7 +57,7 @@ torture: CONFIG = debug
 torture: kernel	## torture and fuzzer for SECONDS= each, on the debug kernel
 	@$(qemu)/run torture
 
-tree:	deps	## lay out the patched kernel source in build/linux
+tree:	deps	## lay out the patched kernel source in build/linux (TOPICS=: in build/topics-...)
 	@scripts/tree
 
 kernel: tree	## build it (CONFIG=small or debug)
@@ -77,7 +78,8 @@ check: deps	## everything that can fail, on both kernels; ends with a count
 lint: tree	## checkpatch, sparse, W=1, kernel-doc, ...: nothing new against the base
 	@scripts/lint
 
-bisect-check: tree	## every prefix of the series builds, options on and off
+bisect-check: deps	## every prefix of the series builds, options on and off
+	@TOPICS= scripts/tree
 	@scripts/bisect-check
 
 nouveau: deps	## nouveau.ko, out of tree, against the kernel in KDIR
@@ -89,7 +91,7 @@ dkms-install:	## add nouveau to DKMS and install it for the running kernel
 deb: tree	## Debian packages of the patched kernel, for a real machine, in build/deb
 	@scripts/deb
 
-series:		## list the patches, and how build/linux stands to them
+series:		## list the patches by topic, and how build/linux stands to them
 	@scripts/series
 
 refresh:	## make the commits in build/linux (or SRC=) the series

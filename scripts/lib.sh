@@ -96,9 +96,43 @@ tree_for()
 	elif [ -n "${LINUX:-}" ]; then
 		echo "$build/own/$(basename "$(realpath -m "$LINUX")")"
 	else
-		echo "$build/linux"
+		echo "$build/${TOPICS:+topics-}${TOPICS:-linux}"
 	fi
 }
+
+# What the series is made of, in order: folders of mails.
+all_topics()
+{
+	find "$series" -mindepth 1 -maxdepth 1 -type d -name '[0-9][0-9]-*' -printf '%f\n' | sort
+}
+
+# Those that TOPICS names (3, 1-4, 1,2), or all.
+topics()
+{
+	[ -n "${TOPICS:-}" ] || { all_topics; return; }
+	all_topics | awk -v wanted="$TOPICS" '
+		{ name[$0 + 0] = $0 }
+		END {
+			for (n = split(wanted, part, ","); n > 0; n--) {
+				last = split(part[n], end, "-")
+				if (part[n] !~ /^[0-9]+(-[0-9]+)?$/ || end[1] + 0 > end[last] + 0)
+					exit 1
+				for (i = end[1] + 0; i <= end[last] + 0; i++) {
+					if (!(i in name))
+						exit 1
+					want[i] = 1
+				}
+			}
+			for (i = 0; i < 100; i++)
+				if (i in want)
+					print name[i]
+		}'
+}
+
+if [ -n "${TOPICS:-}" ]; then
+	topics >/dev/null || die "TOPICS=$TOPICS: say 3, 1-4 or 1,2 of $(all_topics | xargs)"
+	TOPICS=$(echo "$TOPICS" | sed -E 's/(^|[-,])0+/\1/g')
+fi
 
 tree=$(tree_for)
 objs=${OBJS:-$tree/build-$CONFIG}
@@ -206,16 +240,42 @@ ours()
 	git -C "$1" config maintenance.auto false
 }
 
-# The mails of the series in order, without the cover letter.
+# The mails of the topics in order, with their cover letters.
+letters()
+{
+	for topic in $(topics); do
+		find "$series/$topic" -name '[0-9][0-9][0-9][0-9]-*.patch' | sort
+	done
+}
+
+# The patches among them.
 mails()
 {
-	find "$series" -name '[0-9][0-9][0-9][0-9]-*.patch' ! -name '0000-*' | sort
+	letters | sed '/\/0000-[^/]*$/d'
+}
+
+# What a cover letter says: behind a line as over a signature, refresh adds what the
+# topic changes.
+letter_text()
+{
+	sed '/^-- $/,$d' "$1"
+}
+
+# commits_by_topic DIR: "COMMIT TOPIC NUMBER" for each that the git tree DIR has on top of
+# the base. A topic begins with an empty commit, number 0000, whose message is its cover
+# letter: "topic: NN-NAME: TITLE". What comes before the first is of topic "-".
+commits_by_topic()
+{
+	git -C "$1" log --reverse --format='%H %s' "v$version..$head" | awk '
+		BEGIN { topic = "-"; n = 1 }
+		$2 == "topic:" { topic = $3; sub(/:$/, "", topic); n = 0 }
+		{ printf "%s %s %04d\n", $1, topic, n++ }'
 }
 
 # What the laid out tree depends on, as one hash.
 series_key()
 {
-	mails | { cat "$series/base"; while read -r mail; do cat "$mail"; done; } |
+	letters | { cat "$series/base"; while read -r mail; do cat "$mail"; done; } |
 		sha256sum | cut -c1-40
 }
 
@@ -262,7 +322,10 @@ scratch_tree()
 	fi
 	head=$(git -C "$from" rev-parse HEAD)
 	tgit fetch -q origin "$head" "refs/tags/v$version:refs/tags/v$version"
-	commits=$(tgit rev-list --reverse "v$version..$head")
+	commits_by_topic "$tree" >"$tree.commits"
+	topics >"$tree.topics"
+	commits=$(awk -v only="${TOPICS:-}" 'FILENAME == ARGV[1] { want[$1] = 1; next }
+		$3 != "0000" && (!only || $2 in want) { print $1 }' "$tree.topics" "$tree.commits")
 	# A check leaves its edits (bisect-check gives an option a prompt) behind.
 	[ ! -e "$tree/Makefile" ] || tgit reset -q --hard
 }
