@@ -129,11 +129,7 @@ topics()
 		}'
 }
 
-if [ -n "${TOPICS:-}" ]; then
-	topics >/dev/null || die "TOPICS=$TOPICS: say 3, 1-4 or 1,2 of $(all_topics | xargs)"
-	TOPICS=$(echo "$TOPICS" | sed -E 's/(^|[-,])0+/\1/g')
-fi
-
+TOPICS=$(echo "${TOPICS:-}" | sed -E 's/(^|[-,])0+/\1/g')
 tree=$(tree_for)
 objs=${OBJS:-$tree/build-$CONFIG}
 
@@ -174,6 +170,7 @@ settings()
 	number TIMEOUT "${TIMEOUT:-}" 1 9
 	number SECONDS "${RUN_SECONDS:-}" 1 8
 	number SEED "${SEED:-}" 0 19
+	topics >/dev/null || die "TOPICS=$TOPICS: say 3, 1-4 or 1,2 of $(all_topics | xargs)"
 	[ "${ACCEL:-}" != kvm ] || [ -w /dev/kvm ] || die "ACCEL=kvm: no /dev/kvm to write to"
 	[ -z "${SRC:-}" ] || [ -z "${LINUX:-}" ] || die "SRC=$SRC, LINUX=$LINUX: one of them"
 	[ -d "${SRC:-/}" ] || die "SRC=$SRC: no such directory"
