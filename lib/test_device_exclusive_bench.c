@@ -45,7 +45,7 @@ static int bench_chunk(struct bench *bench, struct mm_struct *mm,
 
 	mmap_read_lock(mm);
 	begin = get_cycles();
-	n = make_device_exclusive_range(mm, start, end, bench->pages, bench);
+	n = device_exclusive_make_range(mm, start, end, bench->pages, bench);
 	made = get_cycles();
 	mmap_read_unlock(mm);
 
@@ -59,7 +59,7 @@ static int bench_chunk(struct bench *bench, struct mm_struct *mm,
 		cmd->made += !!bench->pages[i];
 
 	begin = get_cycles();
-	put_device_exclusive_range(bench->pages, n);
+	device_exclusive_put_range(bench->pages, n);
 	released = get_cycles();
 	cmd->release += released - begin;
 	return n;

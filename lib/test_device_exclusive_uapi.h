@@ -17,7 +17,7 @@
  * @chunk: (in) pages to ask for at a time, at most
  *	DEVICE_EXCLUSIVE_BENCH_MAX_CHUNK; each chunk is released at once
  * @notifier: (in) whether to have an MMU notifier meanwhile, as a driver has
- * @calls: (out) calls of make_device_exclusive_range()
+ * @calls: (out) calls of device_exclusive_make_range()
  * @made: (out) pages that have been made exclusive
  * @make: (out) clock cycles spent in making
  * @release: (out) clock cycles spent in releasing

@@ -20,6 +20,7 @@
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
+#include <linux/page_idle.h>
 #include <linux/pagemap.h>
 #include <linux/pagewalk.h>
 #include <linux/rmap.h>
@@ -74,7 +75,8 @@ static inline pte_t present_pte(struct vm_area_struct *vma, struct page *page,
 
 	if (pte_swp_soft_dirty(entry))
 		pte = pte_mksoft_dirty(pte);
-	if (pte_swp_uffd_wp(entry))
+	/* The bit means nothing to a VMA whose handler has gone. */
+	if (pte_swp_uffd_wp(entry) && userfaultfd_wp(vma))
 		return pte_wrprotect(pte_mkuffd_wp(pte));
 
 	/*
@@ -116,6 +118,25 @@ static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
 }
 
 /*
+ * The mapping of @page is back. If a driver had it locked when the VMA was locked,
+ * it has not been mlocked yet: do as follow_page(). @locked is what the caller has
+ * locked. The page-table lock is held, so munlock() finds the page after us, should
+ * it be about to clear the flag of the VMA.
+ */
+static void mlock_restored(struct vm_area_struct *vma, struct page *page,
+			   struct page *locked)
+{
+	/* Parts of a huge page are never mlocked. */
+	if (!(vma->vm_flags & VM_LOCKED) || PageTransCompound(page))
+		return;
+	if (page != locked && !trylock_page(page))
+		return;
+	mlock_vma_page(page);
+	if (page != locked)
+		unlock_page(page);
+}
+
+/*
  * Is a page with an entry mapped nowhere else? Anonymous memory is not. What is
  * mapped elsewhere, or is part of a huge page of a file, needs break_page(). The
  * page is locked, so it does not get another mapping meanwhile.
@@ -134,6 +155,24 @@ static inline bool end_alone(struct page *page)
 	if (PageDeviceExclusive(page))
 		ClearPageDeviceExclusive(page);
 	return true;
+}
+
+/**
+ * device_exclusive_is_pinned() - does the page of an entry have to stay?
+ * @vma: the VMA the entry is in
+ * @page: the page of the entry
+ *
+ * A page that may be pinned is that of its pin. Mapped read-only, it would be
+ * copied by the next write after the VMA has become writable, and the process
+ * would lose it. Nobody can pin a page through an entry, so one that is not pinned
+ * stays so.
+ *
+ * Context: The page-table lock is held.
+ */
+bool device_exclusive_is_pinned(struct vm_area_struct *vma, struct page *page)
+{
+	return atomic_read(&vma->vm_mm->has_pinned) && PageAnon(page) &&
+	       page_maybe_dma_pinned(page);
 }
 
 /*
@@ -160,6 +199,14 @@ try_restore(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
 	return alone;
 }
 
+/* Would it, for a page that should not without a touch? */
+static bool comes_back_read_only(struct vm_area_struct *vma, pte_t entry,
+				 struct page *page)
+{
+	return device_exclusive_is_pinned(vma, page) &&
+	       !pte_write(device_exclusive_to_present(vma, entry));
+}
+
 /**
  * device_exclusive_restore() - put a mapping back without sleeping
  * @vma: the VMA the entry is in
@@ -173,17 +220,19 @@ try_restore(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
  * Return: NULL when the mapping is back. Otherwise the page, with a reference for
  * the caller. If it is anonymous, somebody has it locked: drop the page-table
  * lock, call device_exclusive_wait(), look again. If not, it may be mapped
- * elsewhere, and has to be left.
+ * elsewhere, and has to be left. So has an anonymous one that may be pinned.
  */
 struct page *device_exclusive_restore(struct vm_area_struct *vma,
 				      unsigned long addr, pte_t *ptep)
 {
 	struct page *page = exclusive_page(*ptep);
 
-	if (!try_restore(vma, addr, ptep, page, NULL, vma_is_anonymous(vma))) {
+	if (comes_back_read_only(vma, *ptep, page) ||
+	    !try_restore(vma, addr, ptep, page, NULL, vma_is_anonymous(vma))) {
 		get_page(page);
 		return page;
 	}
+	mlock_restored(vma, page, NULL);
 	/* The caller goes on with what it reads back. */
 	arch_flush_lazy_mmu_mode();
 	count_vm_event(DEVICE_EXCLUSIVE_RESTORE);
@@ -419,6 +468,16 @@ static unsigned long window_start(struct vm_fault *vmf, struct window *window)
 	return vmf->address - (window->npages - 1) * PAGE_SIZE;
 }
 
+/* Of what this fault has restored, @locked is locked. Page-table lock held. */
+static noinline void mlock_window(struct vm_fault *vmf, int step, int npages,
+				  struct page *locked)
+{
+	int i;
+
+	for (i = 0; i < npages; i++)
+		mlock_restored(vmf->vma, pte_page(vmf->pte[i * step]), locked);
+}
+
 static __always_inline int
 restore_entries(struct vm_fault *vmf, struct page *page, struct window *window,
 		bool anon)
@@ -446,6 +505,8 @@ restore_entries(struct vm_fault *vmf, struct page *page, struct window *window,
 		if (!page || !try_restore(vma, addr, ptep, page, locked, anon))
 			break;
 	}
+	if (unlikely(vma->vm_flags & VM_LOCKED))
+		mlock_window(vmf, window->step, n, locked);
 unlock:
 	pte_unmap_unlock(vmf->pte, vmf->ptl);
 	return n;
@@ -482,8 +543,14 @@ static int restore_window(struct vm_fault *vmf, struct page *page,
  *    entry: what takes an entry away tells the device, and so does break_page(),
  *    in every mm, before the first CPU gets a mapping.
  *
- * A mark without entries does no harm: unmapping cannot take the page lock. It
- * goes with the next break_page(), or with the page.
+ * Of a compound page each page has a mark of its own, too, which says that it has
+ * been made exclusive: a tail by the same flag, and the head by PG_head_exclusive
+ * of the page behind it. They mean nothing without that on the head.
+ *
+ * Unmapping cannot take the page lock, so a mark may stay behind. It does not lie,
+ * as all mappings that a marked page has are entries: when these are gone, nothing
+ * maps it. Who is about to map it sees that and takes the mark away, and with the
+ * last one of a compound page that on the head.
  *
  * i_mmap_rwsem comes between the page lock and the notifiers.
  */
@@ -497,12 +564,13 @@ struct shared_walk {
 	struct page *head;
 	/* break_page(): the fault that wants it, if any */
 	struct vm_fault *vmf;
-	/* is_exclusive(): have they an entry? */
-	bool found;
-	/* make_shared(): for whom, is any of them huge, and how many entries */
+	/* make_shared(): for whom and in which mm, and is any of them huge */
 	void *owner;
+	struct mm_struct *mm;
 	bool compound;
+	/* How many entries, and may that be wrong? See make_all_mappings(). */
 	long made;
+	bool movable, busy;
 };
 
 static inline struct page *shared_page(struct shared_walk *walk,
@@ -518,6 +586,18 @@ typedef void (*shared_pmd_fn)(struct shared_walk *walk,
 			      struct vm_area_struct *vma, pmd_t *pmd,
 			      unsigned long start, unsigned long end);
 
+static void walk_vma(struct shared_walk *walk, struct vm_area_struct *vma,
+		     shared_vma_fn fn)
+{
+	pgoff_t first = max(walk->first, vma->vm_pgoff);
+	pgoff_t last = min(walk->last, vma->vm_pgoff + vma_pages(vma) - 1);
+
+	cond_resched();
+	fn(walk, vma,
+	   vma->vm_start + ((first - vma->vm_pgoff) << PAGE_SHIFT),
+	   vma->vm_start + ((last + 1 - vma->vm_pgoff) << PAGE_SHIFT));
+}
+
 /*
  * Call @fn for each VMA that can map any of the pages, in the order of the tree:
  * fork() and mremap() see to it that a mapping which moves or is copied meanwhile
@@ -526,17 +606,10 @@ typedef void (*shared_pmd_fn)(struct shared_walk *walk,
 static void walk_vmas(struct shared_walk *walk, shared_vma_fn fn)
 {
 	struct vm_area_struct *vma;
-	pgoff_t first, last;
 
 	vma_interval_tree_foreach(vma, &walk->mapping->i_mmap, walk->first,
-				  walk->last) {
-		first = max(walk->first, vma->vm_pgoff);
-		last = min(walk->last, vma->vm_pgoff + vma_pages(vma) - 1);
-		cond_resched();
-		fn(walk, vma,
-		   vma->vm_start + ((first - vma->vm_pgoff) << PAGE_SHIFT),
-		   vma->vm_start + ((last + 1 - vma->vm_pgoff) << PAGE_SHIFT));
-	}
+				  walk->last)
+		walk_vma(walk, vma, fn);
 }
 
 /*
@@ -580,6 +653,7 @@ static void restore_shared(struct vm_fault *vmf, struct vm_area_struct *vma,
 	pte = present_pte(vma, page, *ptep, written || !soft_dirty_lost(*ptep),
 			  false);
 	set_present_pte(vma, addr, ptep, touched ? pte_mkyoung(pte) : pte);
+	mlock_restored(vma, page, page);
 	if (touched) {
 		count_vm_event(DEVICE_EXCLUSIVE_FAULT);
 		trace_device_exclusive_break(vma->vm_mm, addr, 1);
@@ -630,6 +704,33 @@ static void break_walk(struct shared_walk *walk)
 	i_mmap_unlock_read(walk->mapping);
 }
 
+/* Has this very page been made exclusive? The head of it is marked. */
+static bool is_marked(struct page *page)
+{
+	if (PageHead(page))
+		return test_bit(PG_head_exclusive, &page[1].flags);
+	return test_bit(PG_device_exclusive, &page->flags);
+}
+
+static void clear_mark(struct page *page)
+{
+	if (!is_marked(page))
+		return;
+	if (PageHead(page))
+		clear_bit(PG_head_exclusive, &page[1].flags);
+	else
+		clear_bit(PG_device_exclusive, &page->flags);
+}
+
+static void clear_all_marks(struct page *head)
+{
+	int i;
+
+	for (i = 0; i < compound_nr(head); i++)
+		clear_mark(head + i);
+	ClearPageDeviceExclusive(head);
+}
+
 /*
  * Break a page of the page cache, and all of a compound one. @vmf is the fault
  * that wants the page, or NULL.
@@ -649,7 +750,7 @@ static void break_page(struct page *page, struct vm_fault *vmf)
 	/* Truncated: nothing maps it any more. */
 	if (walk.mapping)
 		break_walk(&walk);
-	ClearPageDeviceExclusive(head);
+	clear_all_marks(head);
 }
 
 /**
@@ -666,50 +767,24 @@ void device_exclusive_break(struct page *page)
 	break_page(page, NULL);
 }
 
-static void find_entry_pmd(struct shared_walk *walk,
-			   struct vm_area_struct *vma, pmd_t *pmd,
-			   unsigned long addr, unsigned long end)
-{
-	unsigned long i = linear_page_index(vma, addr) - walk->first;
-	pte_t *start_pte, *ptep;
-	spinlock_t *ptl;
-
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++)
-		if (exclusive_page(*ptep) == shared_page(walk, i))
-			walk->found = true;
-	pte_unmap_unlock(start_pte, ptl);
-}
-
-static void find_entry_vma(struct shared_walk *walk,
-			   struct vm_area_struct *vma, unsigned long start,
-			   unsigned long end)
-{
-	walk_pmds(walk, vma, start, end, find_entry_pmd);
-}
-
 /*
- * Does a device have this very page? Without a mapping there is no entry. With
- * one it is exclusive, but for a part of a huge page: that has to be looked for.
- * The page is locked, so no entry of it can appear.
+ * Does a device have this very page? It may have lost its mappings since it was
+ * made exclusive, and got none. The page is locked, so it gets none now.
  */
 static bool is_exclusive(struct page *page)
 {
-	struct shared_walk walk = {
-		.mapping = compound_head(page)->mapping,
-		.first = page_to_pgoff(page),
-		.last = page_to_pgoff(page),
-		.pages = &page,
-	};
+	return is_marked(page) && page_mapcount(page);
+}
 
-	if (!page_mapcount(page) || !walk.mapping)
-		return false;
-	if (!PageCompound(page))
-		return true;
-	i_mmap_lock_read(walk.mapping);
-	walk_vmas(&walk, find_entry_vma);
-	i_mmap_unlock_read(walk.mapping);
-	return walk.found;
+/* The same for any page of a compound one, from its struct pages alone */
+static bool is_any_exclusive(struct page *head)
+{
+	int i;
+
+	for (i = 0; i < compound_nr(head); i++)
+		if (is_exclusive(head + i))
+			return true;
+	return false;
 }
 
 /**
@@ -721,18 +796,35 @@ static bool is_exclusive(struct page *page)
  * a device has of a huge page it can keep, as long as this fault is about
  * another part of it, and maps that by a PTE: see to it that there is a page
  * table. (The one that the fault has brought may be needed later. Nobody who
- * reclaims memory for a new one waits for the lock of a page of tmpfs.)
+ * reclaims memory for a new one waits for the lock of a page of tmpfs.) If no
+ * device has any of it any more, the huge page may be mapped whole again.
  *
  * Context: The page is locked, mmap_lock is held for reading. May sleep.
  */
 void device_exclusive_map(struct vm_fault *vmf, struct page *page)
 {
-	if (is_exclusive(page))
+	struct page *head = compound_head(page);
+
+	if (is_exclusive(page)) {
 		break_page(page, NULL);
-	else if (!PageCompound(page))
-		ClearPageDeviceExclusive(page);
-	else if (pte_alloc(vmf->vma->vm_mm, vmf->pmd))
-		break_page(page, NULL);
+	} else if (!is_any_exclusive(head)) {
+		clear_all_marks(head);
+	} else {
+		/* What has been zapped is about to be mapped for the CPU. */
+		clear_mark(page);
+		if (pte_alloc(vmf->vma->vm_mm, vmf->pmd))
+			break_page(page, NULL);
+	}
+}
+
+/*
+ * Could there be pages that may be pinned and would come back read-only? To look
+ * at each would cost more than to restore just the one that has been touched.
+ */
+static bool may_be_pinned_read_only(struct vm_area_struct *vma)
+{
+	return atomic_read(&vma->vm_mm->has_pinned) &&
+	       (userfaultfd_wp(vma) || !(vma->vm_flags & VM_WRITE));
 }
 
 /* The page of the fault, locked, has no other mapping. */
@@ -744,6 +836,8 @@ static void fault_alone(struct vm_fault *vmf, struct page *page)
 	unsigned long start;
 
 	find_scan(vmf, &window);
+	if (may_be_pinned_read_only(vma))
+		window.npages = 1;
 	if (window.npages > 1)
 		window.npages = look_ahead(vmf, window.step, window.npages);
 	start = window_start(vmf, &window);
@@ -797,7 +891,7 @@ static int lock_ahead(struct vm_fault *vmf, struct window *window,
 /*
  * The page of the fault, locked, has other mappings. What a scan wants next comes
  * back in the same two walks. It is still in the file: what leaves that has lost
- * the mark.
+ * the mark, and the entry.
  */
 static noinline void fault_shared(struct vm_fault *vmf, struct page *page)
 {
@@ -835,7 +929,7 @@ static noinline void fault_shared(struct vm_fault *vmf, struct page *page)
 	current->device_exclusive_scan = start | window.where | window.npages;
 }
 
-/* The page, which is locked and marked, may have other mappings. */
+/* The page, which is locked and in the file, may have other mappings. */
 static void give_back(struct vm_fault *vmf, struct page *page)
 {
 	if (PageCompound(page))
@@ -844,8 +938,11 @@ static void give_back(struct vm_fault *vmf, struct page *page)
 		fault_shared(vmf, page);
 }
 
-/* Is the entry of the fault still there? */
-static bool __maybe_unused is_unchanged(struct vm_fault *vmf)
+/*
+ * Is the entry of the fault still there? If so it has to go, whatever the mark
+ * says, or the fault would come again and again.
+ */
+static bool is_unchanged(struct vm_fault *vmf)
 {
 	struct page *page = get_fault_page(vmf);
 
@@ -888,10 +985,8 @@ vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
 	}
 	if (is_alone(page))
 		fault_alone(vmf, page);
-	else if (PageDeviceExclusive(page))
+	else if (PageDeviceExclusive(page) || is_unchanged(vmf))
 		give_back(vmf, page);
-	else	/* Somebody else has: an entry without a mark would stay. */
-		VM_WARN_ON_ONCE(is_unchanged(vmf));
 	unlock_page(page);
 	put_page(page);
 	return 0;
@@ -1124,16 +1219,24 @@ static unsigned long skip_writable(struct vm_area_struct *vma, pmd_t *pmd,
 }
 
 /*
+ * How many faults and rounds of a call may come to nothing. One does if somebody
+ * changes the page at that moment, and all may if somebody keeps at it, or if a
+ * handler says that all is well and has done nothing.
+ */
+#define MAKE_TRIES	16
+
+/*
  * Get the pages of the range mapped writable, and by PTEs. @end is moved to where
  * that ends. Faults and the split of a PMD may wait for the lock of any page,
- * which is why all this comes before the first lock is taken.
+ * which is why all this comes before the first lock is taken. @tries is counted
+ * down by faults that come to nothing.
  *
  * Returns 0, or an error if the first page cannot be had.
  */
 static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
-			  unsigned long *end)
+			  unsigned long *end, int *tries)
 {
-	unsigned long addr = start;
+	unsigned long addr = start, faulted = *end;
 	pmd_t *pmd;
 	int err;
 
@@ -1144,6 +1247,10 @@ static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
 		if (addr == *end)
 			return 0;
 
+		err = -EAGAIN;
+		if (addr == faulted && --*tries <= 0)
+			break;
+		faulted = addr;
 		err = fault_in_page(vma, addr);
 		if (err)
 			break;
@@ -1157,11 +1264,11 @@ static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
 }
 
 /*
- * Lock and return the first page, the only one whose lock is waited for. NULL: it
- * has to be faulted in again.
+ * Lock and return the first page, the only one whose lock is waited for, and that
+ * only if @wait. NULL: it has to be faulted in again.
  */
 static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
-				    unsigned long addr)
+				    unsigned long addr, bool wait)
 {
 	struct page *page = NULL;
 	spinlock_t *ptl;
@@ -1174,11 +1281,40 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 	}
 	pte_unmap_unlock(ptep, ptl);
 
-	if (page && lock_page_killable(page)) {
-		put_page(page);
-		return ERR_PTR(-EINTR);
-	}
-	return page;
+	if (!page || trylock_page(page))
+		return page;
+	if (wait && !lock_page_killable(page))
+		return page;
+	put_page(page);
+	return ERR_PTR(wait ? -EINTR : -EBUSY);
+}
+
+/* Is the page, by its flags, dirty and young? If only they can tell. */
+static __always_inline bool is_dirty_and_young(unsigned long flags)
+{
+#ifndef CONFIG_IDLE_PAGE_TRACKING
+	return (flags & (BIT(PG_dirty) | BIT(PG_referenced))) ==
+	       (BIT(PG_dirty) | BIT(PG_referenced));
+#elif defined(CONFIG_64BIT)
+	return (flags & (BIT(PG_dirty) | BIT(PG_young) | BIT(PG_idle))) ==
+	       (BIT(PG_dirty) | BIT(PG_young));
+#else
+	return false;
+#endif
+}
+
+/*
+ * The CPU has used the page, and an entry has no young bit to say so. For smaps the
+ * parts of a huge page have only the flags of their own, and PG_referenced.
+ */
+static __always_inline void make_page_young(struct page *head)
+{
+	if (page_is_idle(head))
+		clear_page_idle(head);
+	if (!page_is_young(head))
+		set_page_young(head);
+	if (!IS_ENABLED(CONFIG_IDLE_PAGE_TRACKING) || PageHead(head))
+		SetPageReferenced(head);
 }
 
 /*
@@ -1187,11 +1323,17 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
  * call: nobody but the swap cache wants to know. The page is locked, so it can
  * neither get into that nor out of it. PageDirty() and the like would look for
  * the head again, each of them.
+ *
+ * @pte is what maps the page, and about to go: it may have a young bit to keep.
  */
-static __always_inline void make_page_dirty(struct page *head)
+static __always_inline void make_page_dirty(struct page *head, pte_t pte)
 {
 	unsigned long flags = READ_ONCE(head->flags);
 
+	if (is_dirty_and_young(flags))
+		return;
+	if (pte_present(pte) && pte_young(pte))
+		make_page_young(head);
 	if (flags & BIT(PG_dirty))
 		return;
 	if (flags & BIT(PG_swapcache))
@@ -1224,8 +1366,7 @@ static void take_over_entry(struct vm_area_struct *vma, unsigned long addr,
 /*
  * A writable anonymous PTE is the only mapping of its page: whatever maps the
  * page a second time write-protects both. Look all the same, because a device
- * would not hear of a CPU that writes through another mapping. Another write
- * fault would not change what is found here.
+ * would not hear of a CPU that writes through another mapping.
  */
 static bool only_mapping(struct page *page, struct page *head)
 {
@@ -1244,19 +1385,19 @@ static bool only_mapping(struct page *page, struct page *head)
  * Get @page locked by its @head, unless that is *@locked, whose lock is held
  * already. On failure nothing is locked that was not before.
  */
-static int trylock_exclusive(struct page *page, struct page *head,
-			     struct page **locked)
+static bool trylock_exclusive(struct page *page, struct page *head,
+			      struct page **locked)
 {
 	/* A trylock_page() that knows the head */
 	if (head != *locked && test_and_set_bit_lock(PG_locked, &head->flags))
-		return -EBUSY;
+		return false;
 	if (!only_mapping(page, head)) {
 		if (head != *locked)
 			unlock_page(head);
-		return -EOPNOTSUPP;
+		return false;
 	}
 	*locked = head;
-	return 0;
+	return true;
 }
 
 /*
@@ -1265,8 +1406,8 @@ static int trylock_exclusive(struct page *page, struct page *head,
  * belong to it; if it turns up again later, its lock is found taken and the
  * count ends there.
  *
- * Returns the number of pages; 0 if @first is not mapped here any more, or an
- * error if it cannot be exclusive.
+ * Returns the number of pages; 0 if @first is not mapped here any more, or not
+ * only here.
  */
 static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 			unsigned long start, unsigned long end,
@@ -1277,7 +1418,6 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 	bool flush = false;
 	spinlock_t *ptl;
 	pte_t *ptep;
-	int err = 0;
 
 	flush_cache_range(vma, start, end);
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
@@ -1295,13 +1435,12 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 			break;
 		page = writable_page(pte);
 		head = compound_head(page);
-		err = trylock_exclusive(page, head, &locked);
-		if (err)
+		if (!trylock_exclusive(page, head, &locked))
 			break;
 		/* A get_page() that knows the head */
 		page_ref_inc(head);
 		pages[n] = page;
-		make_page_dirty(head);
+		make_page_dirty(head, pte);
 		if (pte_present(pte)) {
 			make_entry(vma, addr, ptep + n, page);
 			flush = true;
@@ -1315,7 +1454,16 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 		flush_tlb_range(vma, start, start + n * PAGE_SIZE);
 unlock:
 	pte_unmap_unlock(ptep, ptl);
-	return n ? n : err;
+	return n;
+}
+
+static void set_mark(struct page *page, struct page *head)
+{
+	SetPageDeviceExclusive(head);
+	if (PageHead(page))
+		set_bit(PG_head_exclusive, &page[1].flags);
+	else if (page != head)
+		set_bit(PG_device_exclusive, &page->flags);
 }
 
 /*
@@ -1355,9 +1503,9 @@ static int mark_shared(struct vm_area_struct *vma, pmd_t *pmd,
 		locked = head;
 		get_page(page);
 		pages[n++] = page;
-		SetPageDeviceExclusive(head);
+		set_mark(page, head);
 		/* The mappings, which may be dirty, are about to go. */
-		make_page_dirty(head);
+		make_page_dirty(head, *ptep);
 	}
 	pte_unmap_unlock(start_pte, ptl);
 	return n ? n : err;
@@ -1408,10 +1556,12 @@ static void make_shared_pmd(struct shared_walk *walk,
 		if (mapped_page(vma, addr, *ptep) != page)
 			continue;
 		if (pte_present(*ptep)) {
+			make_page_dirty(compound_head(page), *ptep);
 			make_entry(vma, addr, ptep, page);
 			flush = true;
 		} else {
 			take_over_entry(vma, addr, ptep);
+			walk->movable = true;
 		}
 		walk->made++;
 	}
@@ -1435,12 +1585,31 @@ static bool is_flush_pending(struct mm_struct *mm)
 	return mm_tlb_flush_pending(mm);
 }
 
+/*
+ * May somebody be moving or copying mappings of this mm? Who does has its
+ * mmap_lock, for writing, from before the VMA that they go to is in the tree. That
+ * takes i_mmap_rwsem, so if nobody is at it now, nobody is before it is dropped.
+ */
+static bool is_mm_busy(struct shared_walk *walk, struct mm_struct *mm)
+{
+	/* The caller has this one. */
+	if (mm == walk->mm)
+		return false;
+	if (!mmap_read_trylock(mm))
+		return true;
+	mmap_read_unlock(mm);
+	return false;
+}
+
 static void make_shared_vma(struct shared_walk *walk,
 			    struct vm_area_struct *vma, unsigned long start,
 			    unsigned long end)
 {
 	struct mmu_notifier_range range;
 
+	walk->busy |= is_mm_busy(walk, vma->vm_mm);
+	/* fork() copies page tables of these. */
+	walk->movable |= !!vma->anon_vma;
 	if (walk->compound)
 		split_vma_range(vma, start, end);
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
@@ -1463,34 +1632,112 @@ static long count_mappings(struct page **pages, int npages)
 	return n;
 }
 
-/* How often to go over mappings of which some come or go meanwhile */
-#define MAKE_ROUNDS	4
+static void count_entries_pmd(struct shared_walk *walk,
+			      struct vm_area_struct *vma, pmd_t *pmd,
+			      unsigned long addr, unsigned long end)
+{
+	unsigned long i = linear_page_index(vma, addr) - walk->first;
+	pte_t *start_pte, *ptep;
+	spinlock_t *ptl;
+
+	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
+	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++)
+		if (exclusive_page(*ptep) == shared_page(walk, i))
+			walk->made++;
+	pte_unmap_unlock(start_pte, ptl);
+}
+
+static void count_entries_vma(struct shared_walk *walk,
+			      struct vm_area_struct *vma, unsigned long start,
+			      unsigned long end)
+{
+	walk->busy |= is_mm_busy(walk, vma->vm_mm);
+	walk_pmds(walk, vma, start, end, count_entries_pmd);
+}
 
 /*
- * Replace all mappings of the pages, which are locked and marked. Was that all? A
- * driver may have put a page where the map of the file does not lead to. Mappings
- * may go meanwhile, and fork() may copy one before this gets to it, so the count
- * is worth something only if it has not changed. One that mremap() moves onwards
- * may have been met twice.
- *
- * Returns 0, -EOPNOTSUPP if there are others, -EAGAIN if that cannot be told.
+ * As walk_vmas(), in the other direction: what mremap() moves onwards meanwhile
+ * may be missed, and is not met twice.
  */
-static int make_all_mappings(struct shared_walk *walk, int npages)
+static void walk_vmas_back(struct shared_walk *walk, shared_vma_fn fn)
+{
+	struct vm_area_struct *vma;
+	struct rb_node *node;
+
+	for (node = rb_last(&walk->mapping->i_mmap.rb_root); node;
+	     node = rb_prev(node)) {
+		vma = rb_entry(node, struct vm_area_struct, shared.rb);
+		if (vma->vm_pgoff <= walk->last &&
+		    vma->vm_pgoff + vma_pages(vma) > walk->first)
+			walk_vma(walk, vma, fn);
+		else
+			cond_resched();
+	}
+}
+
+/* How often to count entries of which some go meanwhile */
+#define COUNT_ROUNDS	4
+
+/*
+ * Are all mappings of the pages entries? No mapping is replaced any more, and as
+ * the pages are locked and fork() copies no entry, none comes to those that can be
+ * found. So what is found can only be too little.
+ *
+ * Returns as make_all_mappings().
+ */
+static int count_all_entries(struct shared_walk *walk, int npages)
 {
 	int round;
 
-	for (round = 0; round < MAKE_ROUNDS; round++) {
+	for (round = 0; round < COUNT_ROUNDS; round++) {
 		long before = count_mappings(walk->pages, npages);
 
+		if (fatal_signal_pending(current))
+			return -EINTR;
 		walk->made = 0;
+		walk->busy = false;
 		i_mmap_lock_read(walk->mapping);
-		walk_vmas(walk, make_shared_vma);
+		walk_vmas_back(walk, count_entries_vma);
 		i_mmap_unlock_read(walk->mapping);
-		if (count_mappings(walk->pages, npages) == before &&
-		    walk->made <= before)
-			return walk->made == before ? 0 : -EOPNOTSUPP;
+		if (walk->made == before)
+			return 0;
+		if (!walk->busy &&
+		    walk->made < count_mappings(walk->pages, npages))
+			return -EOPNOTSUPP;
 	}
 	return -EAGAIN;
+}
+
+/*
+ * Replace all mappings of the pages, which are locked and marked. Was that all? A
+ * driver may have put a page where the map of the file does not lead to.
+ *
+ * One walk replaces all that it does lead to. It meets each mapping, unless that
+ * goes before, so if there are more mappings than it has met in the end, there
+ * are others. If it has met as many as there were in the beginning there are none;
+ * but it may meet an entry twice that mremap() moves onwards, or a copy that
+ * fork() has just made of a mapping not met yet. If that is possible, or if
+ * mappings have gone meanwhile, it takes a count. That nobody can move or copy
+ * mappings is easily seen as a rule, so there is one walk as a rule.
+ *
+ * Mappings may be anybody's, who can have them go for as long as he likes. So the
+ * walks are limited.
+ *
+ * Returns 0, -EOPNOTSUPP if there are others, -EAGAIN if that cannot be told,
+ * -EINTR.
+ */
+static int make_all_mappings(struct shared_walk *walk, int npages)
+{
+	long before = count_mappings(walk->pages, npages);
+
+	i_mmap_lock_read(walk->mapping);
+	walk_vmas(walk, make_shared_vma);
+	i_mmap_unlock_read(walk->mapping);
+	if (walk->made < count_mappings(walk->pages, npages))
+		return -EOPNOTSUPP;
+	if (walk->made == before && !(walk->busy && walk->movable))
+		return 0;
+	return count_all_entries(walk, npages);
 }
 
 /* Neighbours of the first page in a huge page share its lock. */
@@ -1501,13 +1748,13 @@ static void release_all_but_first(struct page **pages, int npages)
 
 	for (i = 1; i < npages && compound_head(pages[i]) == head; i++)
 		put_page(pages[i]);
-	put_device_exclusive_range(pages + i, npages - i);
+	device_exclusive_put_range(pages + i, npages - i);
 }
 
 /*
  * As make_range(), which has locked @first, for shared memory.
  *
- * If not all pages can be had the first one is tried alone: others may be to
+ * If not all pages can be had the first one is looked at alone: others may be to
  * blame. Of those, what has been replaced stays replaced, because to give it back
  * would tell the caller, too, and send it round each time. That hurts nobody: no
  * device gets permission by these entries, other owners have been told, and where
@@ -1523,6 +1770,7 @@ static noinline int make_shared(struct vm_area_struct *vma, pmd_t *pmd,
 		.first = linear_page_index(vma, start),
 		.pages = pages,
 		.owner = owner,
+		.mm = vma->vm_mm,
 	};
 	int i, n, err;
 
@@ -1540,16 +1788,16 @@ static noinline int make_shared(struct vm_area_struct *vma, pmd_t *pmd,
 		release_all_but_first(pages, n);
 		n = 1;
 		walk.last = walk.first;
-		err = make_all_mappings(&walk, n);
+		err = count_all_entries(&walk, n);
 	}
 	if (!err) {
 		count_vm_events(DEVICE_EXCLUSIVE_MAKE, n);
 		goto put;
 	}
-	if (err != -EAGAIN)
+	if (err == -EOPNOTSUPP)
 		break_page(first, NULL);
-	put_device_exclusive_range(pages, n);
-	n = err == -EAGAIN ? 0 : err;
+	device_exclusive_put_range(pages, n);
+	n = err;
 put:
 	put_page(first);
 	return n;
@@ -1557,10 +1805,12 @@ put:
 
 /*
  * The range is in one VMA and under one page-table page, and has been writable
- * a moment ago. Returns what make_entries() or make_shared() does, or -EINTR.
+ * a moment ago. Returns what make_entries() or make_shared() does, or what
+ * lock_first_page() has for an error.
  */
 static int make_range(struct vm_area_struct *vma, unsigned long start,
-		      unsigned long end, struct page **pages, void *owner)
+		      unsigned long end, struct page **pages, void *owner,
+		      bool wait)
 {
 	pmd_t *pmd = mm_find_pmd(vma->vm_mm, start);
 	struct mmu_notifier_range range;
@@ -1569,7 +1819,7 @@ static int make_range(struct vm_area_struct *vma, unsigned long start,
 
 	if (!pmd)
 		return 0;
-	first = lock_first_page(vma, pmd, start);
+	first = lock_first_page(vma, pmd, start, wait);
 	if (IS_ERR_OR_NULL(first))
 		return PTR_ERR_OR_ZERO(first);
 	if (vma->vm_flags & VM_SHARED)
@@ -1589,12 +1839,13 @@ static int make_range(struct vm_area_struct *vma, unsigned long start,
 	return n;
 }
 
-/* Does what make_device_exclusive_range() says. */
+/* Does what device_exclusive_make_range() says. */
 static int make_leading_pages(struct mm_struct *mm, unsigned long start,
 			      unsigned long end, struct page **pages,
 			      void *owner)
 {
 	struct vm_area_struct *vma;
+	int tries = MAKE_TRIES;
 	unsigned long stop;
 	int ret;
 
@@ -1614,15 +1865,15 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
 			return -EINTR;
 		cond_resched();
 		stop = end;
-		ret = fault_in_range(vma, start, &stop);
+		ret = fault_in_range(vma, start, &stop, &tries);
 		if (!ret)
-			ret = make_range(vma, start, stop, pages, owner);
-	} while (!ret);
-	return ret;
+			ret = make_range(vma, start, stop, pages, owner, true);
+	} while (!ret && --tries > 0);
+	return ret ? ret : -EAGAIN;
 }
 
 /**
- * make_device_exclusive_range() - keep the CPU from memory for a device
+ * device_exclusive_make_range() - keep the CPU from memory for a device
  * @mm: the address space
  * @start: first address, page aligned
  * @end: address behind the last page, page aligned
@@ -1638,7 +1889,7 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
  * by its MMU notifier.
  *
  * As with read(2), a short count is no error. The driver programs its device
- * for the pages it got, releases them with put_device_exclusive_range(), and
+ * for the pages it got, releases them with device_exclusive_put_range(), and
  * asks again from where the count ended. A call never goes beyond the VMA and
  * the page-table page that @start is in, which bounds the pages that it locks.
  * It does not lock a page that somebody else has locked either, unless it is
@@ -1656,19 +1907,19 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
  *	again:
  *		seq = mmu_interval_read_begin(&sub);
  *		mmap_read_lock(mm);
- *		n = make_device_exclusive_range(mm, start, end, pages, owner);
+ *		n = device_exclusive_make_range(mm, start, end, pages, owner);
  *		mmap_read_unlock(mm);
  *		if (n <= 0)
  *			return n;
  *		mutex_lock(&driver->lock);
  *		if (mmu_interval_read_retry(&sub, seq)) {
  *			mutex_unlock(&driver->lock);
- *			put_device_exclusive_range(pages, n);
+ *			device_exclusive_put_range(pages, n);
  *			goto again;
  *		}
  *		... give the device atomic permission for n pages from start ...
  *		mutex_unlock(&driver->lock);
- *		put_device_exclusive_range(pages, n);
+ *		device_exclusive_put_range(pages, n);
  *
  * Whoever has waited for a page here, while another owner made it exclusive, has
  * that owner's event in its section, goes round, and sends the other one round
@@ -1694,10 +1945,12 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
  *   maps, shared mappings of files other than those of tmpfs, and pages that a
  *   driver has mapped elsewhere
  * * -EINTR - a fatal signal is pending
+ * * -EAGAIN - the page or its mappings have changed whenever they were looked at:
+ *   try again, after mmap_lock has been dropped
  * * -ENOMEM - there is no memory to fault the first page in
  * * -EINVAL - the range is empty, wraps or is not aligned, or there is no owner
  */
-int make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
+int device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 				unsigned long end, struct page **pages,
 				void *owner)
 {
@@ -1713,11 +1966,11 @@ int make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
 	}
 	return ret;
 }
-EXPORT_SYMBOL_GPL(make_device_exclusive_range);
+EXPORT_SYMBOL_GPL(device_exclusive_make_range);
 
 /**
- * put_device_exclusive_range() - release what a driver was given
- * @pages: the array that make_device_exclusive_range() filled
+ * device_exclusive_put_range() - release what a driver was given
+ * @pages: the array that device_exclusive_make_range() filled
  * @npages: the number it returned; nothing is done if that is an error
  *
  * Unlocks the pages and drops their references. The device keeps them until its
@@ -1726,7 +1979,7 @@ EXPORT_SYMBOL_GPL(make_device_exclusive_range);
  *
  * Context: Any that may unlock a page; does not sleep.
  */
-void put_device_exclusive_range(struct page **pages, int npages)
+void device_exclusive_put_range(struct page **pages, int npages)
 {
 	struct page *head;
 	int i, n;
@@ -1749,4 +2002,107 @@ void put_device_exclusive_range(struct page **pages, int npages)
 			__put_page(head);
 	}
 }
-EXPORT_SYMBOL_GPL(put_device_exclusive_range);
+EXPORT_SYMBOL_GPL(device_exclusive_put_range);
+
+/*
+ * What get_user_pages() would find, for the historic call: how many leading pages
+ * of the range can be faulted in for writing, or an error if that is none. Memory
+ * that cannot be exclusive counts if it has pages. No page lock is held.
+ */
+static int fault_in_all(struct mm_struct *mm, unsigned long start,
+			unsigned long end)
+{
+	unsigned long addr = start, stop;
+	struct vm_area_struct *vma;
+	int err = 0, tries;
+
+	for (; addr < end; addr = stop) {
+		vma = find_vma(mm, addr);
+		err = vma && addr >= vma->vm_start ? check_vma(vma) : -EFAULT;
+		if (err == -EOPNOTSUPP &&
+		    !(vma->vm_flags & (VM_IO | VM_PFNMAP))) {
+			stop = min(end, vma->vm_end);
+			continue;
+		}
+		if (err)
+			break;
+		tries = MAKE_TRIES;
+		stop = pmd_addr_end(addr, min(end, vma->vm_end));
+		err = fault_in_range(vma, addr, &stop, &tries);
+		if (err)
+			break;
+		cond_resched();
+	}
+	return addr > start ? (addr - start) >> PAGE_SHIFT : err;
+}
+
+/* One page, if its lock can be had at once. Others are held by the caller. */
+static int try_one_page(struct mm_struct *mm, unsigned long addr,
+			struct page **page, void *owner)
+{
+	struct vm_area_struct *vma = find_vma(mm, addr);
+
+	if (check_vma(vma))
+		return 0;
+	return make_range(vma, addr, addr + PAGE_SIZE, page, owner, false);
+}
+
+/**
+ * make_device_exclusive_range() - device_exclusive_make_range(), page by page
+ * @mm: the address space
+ * @start: first address, page aligned
+ * @end: address behind the last page, page aligned
+ * @pages: filled with the pages or NULL, has room for one per page of the range
+ * @owner: as for device_exclusive_make_range(), or NULL: then everybody is told,
+ *	the driver that asks too
+ *
+ * For drivers written for v5.14 to v6.14, where the function of this name hands
+ * out pages that are locked one by one: for each that is not NULL the driver calls
+ * unlock_page() and put_page(). Pages that are not exclusive are NULL, and so are
+ * all behind the number that is returned.
+ *
+ * A huge page has one lock. So the first page of it that can be had is handed out,
+ * and others of it are NULL until that is unlocked. So are pages that anybody else
+ * has locked, but for the first of the range, which is waited for.
+ *
+ * What is said there about holding pages holds here. New drivers are better off
+ * with device_exclusive_make_range(): it does many pages at once, and says what is
+ * wrong with the one it cannot have.
+ *
+ * Context: As device_exclusive_make_range().
+ * Return: The number of leading pages of the range that could be faulted in for
+ * writing, exclusive or not. If that is none, -EFAULT, -ENOMEM, -EAGAIN or -EINTR;
+ * -EINVAL if the range is empty, wraps or is not aligned.
+ */
+int make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
+				unsigned long end, struct page **pages,
+				void *owner)
+{
+	/* Nobody is this one. Without owner it would be an event of another kind. */
+	static char nobody;
+	int i, npages, n, got = 0;
+
+	mmap_assert_locked(mm);
+	if (start >= end || !PAGE_ALIGNED(start | end))
+		return -EINVAL;
+	if (!owner)
+		owner = &nobody;
+
+	memset(pages, 0, ((end - start) >> PAGE_SHIFT) * sizeof(*pages));
+	npages = fault_in_all(mm, start, end);
+	for (i = 0; i < npages; i++, start += PAGE_SIZE) {
+		/* Nothing may be waited for, once there is a page. */
+		if (got)
+			n = try_one_page(mm, start, pages + i, owner);
+		else
+			n = make_leading_pages(mm, start, start + PAGE_SIZE,
+					       pages + i, owner);
+		if (n == 1)
+			got++;
+		else
+			pages[i] = NULL;
+		cond_resched();
+	}
+	return npages;
+}
+EXPORT_SYMBOL_GPL(make_device_exclusive_range);

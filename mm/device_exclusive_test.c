@@ -16,6 +16,7 @@
 #include <linux/mman.h>
 #include <linux/mmu_notifier.h>
 #include <linux/oom.h>
+#include <linux/page_idle.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
@@ -45,20 +46,46 @@ struct fixture {
 	/* and of all others */
 	int other_events;
 	int other_owners;
+	/* Ranges of any kind that have begun and not ended */
+	int open;
 	/* What it says when it is asked whether a page has been used */
 	bool young;
 	/* What happens when a device is told, before the memory is restored */
 	void (*when_told)(struct fixture *f);
 	bool locked;
+	int nr_exclusive;
+	/* Was the first page exclusive when the last range ended? */
+	bool exclusive_then;
 };
 
 static int owner_a, owner_b;
+
+static pte_t read_pte(struct fixture *f, unsigned long addr)
+{
+	pmd_t *pmd = mm_find_pmd(f->mm, addr);
+	pte_t pte = __pte(0);
+	spinlock_t *ptl;
+	pte_t *ptep;
+
+	if (pmd) {
+		ptep = pte_offset_map_lock(f->mm, pmd, addr, &ptl);
+		pte = *ptep;
+		pte_unmap_unlock(ptep, ptl);
+	}
+	return pte;
+}
+
+static bool is_exclusive(struct fixture *f, unsigned long addr)
+{
+	return is_device_exclusive_pte(read_pte(f, addr));
+}
 
 static int note_event(struct mmu_notifier *mn,
 		      const struct mmu_notifier_range *range)
 {
 	struct fixture *f = container_of(mn, struct fixture, mn);
 
+	f->open++;
 	if (range->event != MMU_NOTIFY_EXCLUSIVE) {
 		f->other_events++;
 		f->other_owners += !!range->owner;
@@ -73,6 +100,15 @@ static int note_event(struct mmu_notifier *mn,
 	return 0;
 }
 
+static void note_end(struct mmu_notifier *mn,
+		     const struct mmu_notifier_range *range)
+{
+	struct fixture *f = container_of(mn, struct fixture, mn);
+
+	f->open--;
+	f->exclusive_then = is_exclusive(f, f->addr);
+}
+
 static int note_young(struct mmu_notifier *mn, struct mm_struct *mm,
 		      unsigned long start, unsigned long end)
 {
@@ -81,6 +117,7 @@ static int note_young(struct mmu_notifier *mn, struct mm_struct *mm,
 
 static const struct mmu_notifier_ops note_ops = {
 	.invalidate_range_start = note_event,
+	.invalidate_range_end = note_end,
 	.clear_flush_young = note_young,
 };
 
@@ -129,6 +166,7 @@ static void fixture_exit(struct kunit *test)
 
 	if (!f)
 		return;
+	KUNIT_EXPECT_EQ(test, f->open, 0);
 	kthread_unuse_mm(f->mm);
 	mmu_notifier_unregister(&f->mn, f->mm);
 	mmput(f->mm);
@@ -139,7 +177,7 @@ static int make(struct fixture *f, unsigned long addr, int npages, void *owner)
 	int ret;
 
 	mmap_read_lock(f->mm);
-	ret = make_device_exclusive_range(f->mm, addr,
+	ret = device_exclusive_make_range(f->mm, addr,
 					  addr + npages * PAGE_SIZE, f->pages,
 					  owner);
 	mmap_read_unlock(f->mm);
@@ -151,23 +189,8 @@ static int make_and_put(struct fixture *f, unsigned long addr, int npages,
 {
 	int ret = make(f, addr, npages, owner);
 
-	put_device_exclusive_range(f->pages, ret);
+	device_exclusive_put_range(f->pages, ret);
 	return ret;
-}
-
-static pte_t read_pte(struct fixture *f, unsigned long addr)
-{
-	pmd_t *pmd = mm_find_pmd(f->mm, addr);
-	pte_t pte = __pte(0);
-	spinlock_t *ptl;
-	pte_t *ptep;
-
-	if (pmd) {
-		ptep = pte_offset_map_lock(f->mm, pmd, addr, &ptl);
-		pte = *ptep;
-		pte_unmap_unlock(ptep, ptl);
-	}
-	return pte;
 }
 
 static void write_entry(struct fixture *f, unsigned long addr, pte_t pte)
@@ -178,11 +201,6 @@ static void write_entry(struct fixture *f, unsigned long addr, pte_t pte)
 	ptep = pte_offset_map_lock(f->mm, mm_find_pmd(f->mm, addr), addr, &ptl);
 	set_pte_at(f->mm, addr, ptep, pte);
 	pte_unmap_unlock(ptep, ptl);
-}
-
-static bool is_exclusive(struct fixture *f, unsigned long addr)
-{
-	return is_device_exclusive_pte(read_pte(f, addr));
 }
 
 static long anon_rss(struct fixture *f)
@@ -236,7 +254,7 @@ static void make_locks_every_page_and_takes_a_reference(struct kunit *test)
 		KUNIT_EXPECT_TRUE(test, PageDirty(page));
 		KUNIT_EXPECT_EQ(test, page_mapcount(page), 1);
 	}
-	put_device_exclusive_range(f->pages, n);
+	device_exclusive_put_range(f->pages, n);
 }
 
 static void put_unlocks_and_leaves_the_entries(struct kunit *test)
@@ -248,7 +266,7 @@ static void put_unlocks_and_leaves_the_entries(struct kunit *test)
 		get_page(f->pages[i]);
 		count[i] = page_count(f->pages[i]);
 	}
-	put_device_exclusive_range(f->pages, n);
+	device_exclusive_put_range(f->pages, n);
 	for (i = 0; i < n; i++) {
 		KUNIT_EXPECT_EQ(test, page_count(f->pages[i]), count[i] - 1);
 		KUNIT_EXPECT_FALSE(test, PageLocked(f->pages[i]));
@@ -261,8 +279,8 @@ static void put_of_an_error_does_nothing(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 
-	put_device_exclusive_range(f->pages, -EFAULT);
-	put_device_exclusive_range(f->pages, 0);
+	device_exclusive_put_range(f->pages, -EFAULT);
+	device_exclusive_put_range(f->pages, 0);
 }
 
 static void counts_are_those_of_the_mapping(struct kunit *test)
@@ -297,7 +315,7 @@ static void cpu_sees_what_the_device_wrote(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cpu_write(f->addr, 1), 0);
 	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
 	device_write(f->pages[0], 2);
-	put_device_exclusive_range(f->pages, 1);
+	device_exclusive_put_range(f->pages, 1);
 	KUNIT_EXPECT_EQ(test, cpu_read(f->addr), (u64)2);
 	KUNIT_EXPECT_TRUE(test, pte_page(read_pte(f, f->addr)) == f->pages[0]);
 }
@@ -337,7 +355,7 @@ static void make_sets_a_clean_page_dirty(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
 		KUNIT_EXPECT_TRUE(test, PageDirty(f->pages[0]));
 		ClearPageDirty(f->pages[0]);
-		put_device_exclusive_range(f->pages, 1);
+		device_exclusive_put_range(f->pages, 1);
 	}
 }
 
@@ -414,6 +432,7 @@ static void uffd_wp_restores_write_protected(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 	pte = pte_swp_mkuffd_wp(read_pte(f, f->addr));
 	write_entry(f, f->addr, pte);
+	find_vma(f->mm, f->addr)->vm_flags |= VM_UFFD_WP;
 
 	cpu_read(f->addr);
 	pte = read_pte(f, f->addr);
@@ -421,6 +440,76 @@ static void uffd_wp_restores_write_protected(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_uffd_wp(pte));
 	KUNIT_EXPECT_FALSE(test, pte_write(pte));
 	KUNIT_EXPECT_FALSE(test, pte_dirty(pte));
+	find_vma(f->mm, f->addr)->vm_flags &= ~VM_UFFD_WP;
+}
+
+static void uffd_wp_without_a_handler_restores_writable(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
+		return;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	pte = pte_swp_mkuffd_wp(read_pte(f, f->addr));
+	write_entry(f, f->addr, pte);
+
+	cpu_read(f->addr);
+	pte = read_pte(f, f->addr);
+	KUNIT_EXPECT_TRUE(test, pte_present(pte));
+	KUNIT_EXPECT_FALSE(test, pte_uffd_wp(pte));
+	KUNIT_EXPECT_TRUE(test, pte_write(pte));
+}
+
+static void make_hands_the_young_bit_to_the_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_IDLE_PAGE_TRACKING))
+		return;
+
+	KUNIT_EXPECT_EQ(test, cpu_write(f->addr, 1), 0);
+	page = pte_page(read_pte(f, f->addr));
+	test_and_clear_page_young(page);
+	set_page_idle(page);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	KUNIT_EXPECT_TRUE(test, page_is_young(page));
+	KUNIT_EXPECT_FALSE(test, page_is_idle(page));
+}
+
+static void make_leaves_an_old_page_idle(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	if (!IS_ENABLED(CONFIG_IDLE_PAGE_TRACKING))
+		return;
+
+	KUNIT_EXPECT_EQ(test, cpu_write(f->addr, 1), 0);
+	write_entry(f, f->addr, pte_mkold(read_pte(f, f->addr)));
+	page = pte_page(read_pte(f, f->addr));
+	test_and_clear_page_young(page);
+	set_page_idle(page);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	KUNIT_EXPECT_FALSE(test, page_is_young(page));
+	KUNIT_EXPECT_TRUE(test, page_is_idle(page));
+}
+
+/* A driver has the page locked when the VMA is, so that mlock() skips it. */
+static void fault_mlocks_in_a_locked_vma(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	page = f->pages[0];
+	KUNIT_EXPECT_FALSE(test, PageMlocked(page));
+	find_vma(f->mm, f->addr)->vm_flags |= VM_LOCKED;
+	cpu_read(f->addr);
+	KUNIT_EXPECT_TRUE(test, PageMlocked(page));
+	find_vma(f->mm, f->addr)->vm_flags &= ~VM_LOCKED;
 }
 
 static void make_is_announced_with_its_owner(struct kunit *test)
@@ -433,6 +522,17 @@ static void make_is_announced_with_its_owner(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, f->owner, (void *)&owner_a);
 	KUNIT_EXPECT_EQ(test, f->start, f->addr);
 	KUNIT_EXPECT_EQ(test, f->end, f->addr + NPAGES * PAGE_SIZE);
+}
+
+/* A device that looks when the range has ended must not find the old mapping. */
+static void range_ends_when_it_is_done(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	KUNIT_EXPECT_TRUE(test, f->exclusive_then);
+	cpu_read(f->addr);
+	KUNIT_EXPECT_FALSE(test, f->exclusive_then);
 }
 
 static void make_of_new_base_pages_sends_nothing_else(struct kunit *test)
@@ -540,7 +640,8 @@ static void memory_that_cannot_be_exclusive_is_refused(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, make(f, addr, 1, &owner_a), -EFAULT);
 }
 
-static void page_with_another_mapping_is_refused(struct kunit *test)
+/* Whatever maps it may be gone when the driver comes again. */
+static void page_with_another_mapping_is_for_later(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct page *page;
@@ -548,14 +649,59 @@ static void page_with_another_mapping_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 	page = f->pages[0];
 	atomic_inc(&page->_mapcount);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			make_and_put(f, f->addr, 1, &owner_a));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, make_and_put(f, f->addr, 1, &owner_a));
 	KUNIT_EXPECT_FALSE(test, PageLocked(page));
 	atomic_dec(&page->_mapcount);
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 }
 
-static void page_of_ksm_is_refused(struct kunit *test)
+static void count_ends_at_a_page_with_another_mapping(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 3, &owner_a), 3);
+	page = f->pages[1];
+	atomic_inc(&page->_mapcount);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 3, &owner_a), 1);
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	atomic_dec(&page->_mapcount);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 3, &owner_a), 3);
+}
+
+static int idle_faults;
+
+/* Says that all is well, and has done nothing; not for ever, for a test. */
+static vm_fault_t idle_fault(struct vm_fault *vmf)
+{
+	return ++idle_faults > 1000 ? VM_FAULT_SIGBUS : VM_FAULT_NOPAGE;
+}
+
+static const struct vm_operations_struct idle_ops = {
+	.fault	= idle_fault,
+};
+
+static void fault_that_changes_nothing_is_not_for_ever(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct vm_area_struct *vma;
+
+	mmap_write_lock(f->mm);
+	vma = find_vma(f->mm, f->addr);
+	vma->vm_ops = &idle_ops;
+	mmap_write_unlock(f->mm);
+	idle_faults = 0;
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, NPAGES, &owner_a), -EAGAIN);
+	KUNIT_EXPECT_GT(test, idle_faults, 1);
+	KUNIT_EXPECT_LT(test, idle_faults, 100);
+	vma->vm_ops = NULL;
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	vma->vm_ops = &idle_ops;
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a), 1);
+	vma->vm_ops = NULL;
+}
+
+static void page_of_ksm_is_not_made(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct address_space *mapping;
@@ -565,8 +711,7 @@ static void page_of_ksm_is_refused(struct kunit *test)
 	page = f->pages[0];
 	mapping = page->mapping;
 	page->mapping = (void *)((unsigned long)mapping | PAGE_MAPPING_KSM);
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
-			make_and_put(f, f->addr, 1, &owner_a));
+	KUNIT_EXPECT_EQ(test, -EAGAIN, make_and_put(f, f->addr, 1, &owner_a));
 	page->mapping = mapping;
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 }
@@ -579,20 +724,20 @@ static void bad_arguments_are_refused(struct kunit *test)
 
 	mmap_read_lock(mm);
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			make_device_exclusive_range(mm, addr, addr + PAGE_SIZE,
+			device_exclusive_make_range(mm, addr, addr + PAGE_SIZE,
 						    f->pages, NULL));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			make_device_exclusive_range(mm, addr, addr, f->pages,
+			device_exclusive_make_range(mm, addr, addr, f->pages,
 						    &owner_a));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			make_device_exclusive_range(mm, addr + PAGE_SIZE, addr,
+			device_exclusive_make_range(mm, addr + PAGE_SIZE, addr,
 						    f->pages, &owner_a));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			make_device_exclusive_range(mm, addr + 8,
+			device_exclusive_make_range(mm, addr + 8,
 						    addr + PAGE_SIZE, f->pages,
 						    &owner_a));
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			make_device_exclusive_range(mm, addr, addr + 8,
+			device_exclusive_make_range(mm, addr, addr + 8,
 						    f->pages, &owner_a));
 	mmap_read_unlock(mm);
 }
@@ -609,7 +754,7 @@ static void munmap_lets_the_page_go(struct kunit *test)
 	rss = anon_rss(f);
 	/* It does not wait for the lock, and the driver finds out later. */
 	KUNIT_EXPECT_EQ(test, vm_munmap(f->addr, PAGE_SIZE), 0);
-	put_device_exclusive_range(f->pages, 1);
+	device_exclusive_put_range(f->pages, 1);
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, anon_rss(f), rss - 1);
 	KUNIT_EXPECT_EQ(test, page_mapcount(page), 0);
@@ -659,7 +804,7 @@ static void huge_page_stays_whole_and_every_subpage_is_had(struct kunit *test)
 		device_write(f->pages[i], i);
 	}
 	get_page(head);
-	put_device_exclusive_range(f->pages, n);
+	device_exclusive_put_range(f->pages, n);
 	KUNIT_EXPECT_FALSE(test, PageLocked(head));
 	KUNIT_EXPECT_TRUE(test, PageTransHuge(head));
 
@@ -670,7 +815,71 @@ static void huge_page_stays_whole_and_every_subpage_is_had(struct kunit *test)
 	put_page(head);
 }
 
-static void huge_page_with_another_mapping_is_refused(struct kunit *test)
+static int lock_thread(void *page)
+{
+	lock_page(page);
+	while (!kthread_should_stop())
+		msleep(20);
+	unlock_page(page);
+	return 0;
+}
+
+/*
+ * It was locked once for all of its pages. Whoever waits for the lock has it as
+ * soon as it is unlocked, if that is fair.
+ */
+static void put_unlocks_a_huge_page_once(struct kunit *test)
+{
+	int unfairness = sysctl_page_lock_unfairness;
+	struct fixture *f = test->priv;
+	unsigned long addr = map_huge(f);
+	struct task_struct *thread;
+	int tries = 0;
+
+	if (!addr) {
+		kunit_info(test, "no huge page to be had\n");
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, make(f, addr, 4, &owner_a), 4);
+	sysctl_page_lock_unfairness = 0;
+	thread = kthread_run(lock_thread, f->pages[0], "lock");
+	KUNIT_EXPECT_FALSE(test, IS_ERR(thread));
+	if (!IS_ERR(thread)) {
+		while (!PageWaiters(f->pages[0]) && tries++ < 1000)
+			msleep(20);
+	}
+	device_exclusive_put_range(f->pages, 4);
+	if (!IS_ERR(thread)) {
+		KUNIT_EXPECT_TRUE(test, PageLocked(f->pages[0]));
+		kthread_stop(thread);
+	}
+	sysctl_page_lock_unfairness = unfairness;
+}
+
+/* and each of its pages is mapped where it was. */
+static void huge_page_migrates(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr = map_huge(f);
+	int i;
+
+	if (!addr || !IS_ENABLED(CONFIG_MIGRATION)) {
+		kunit_info(test, "no huge page to be had, or to be moved\n");
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, make(f, addr, 4, &owner_a), 4);
+	for (i = 0; i < 4; i++)
+		device_write(f->pages[i], i + 1);
+	try_to_migrate(f->pages[0], 0);
+	KUNIT_EXPECT_FALSE(test, page_mapped(f->pages[0]));
+	remove_migration_ptes(f->pages[0], f->pages[0], false);
+	device_exclusive_put_range(f->pages, 4);
+	for (i = 0; i < 4; i++)
+		KUNIT_EXPECT_EQ(test, cpu_read(addr + i * PAGE_SIZE),
+				(u64)i + 1);
+}
+
+static void huge_page_with_another_mapping_is_for_later(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	unsigned long addr = map_huge(f);
@@ -683,7 +892,7 @@ static void huge_page_with_another_mapping_is_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, make_and_put(f, addr, 2, &owner_a), 2);
 	head = f->pages[0];
 	atomic_inc(compound_mapcount_ptr(head));
-	KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+	KUNIT_EXPECT_EQ(test, -EAGAIN,
 			make_and_put(f, addr + PAGE_SIZE, 1, &owner_a));
 	KUNIT_EXPECT_FALSE(test, PageLocked(head));
 	atomic_dec(compound_mapcount_ptr(head));
@@ -717,6 +926,8 @@ static void call_ends_at_the_page_table_page(struct kunit *test)
 		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
 	addr = ALIGN(addr + 2 * PAGE_SIZE, PMD_SIZE) - 2 * PAGE_SIZE;
 	KUNIT_EXPECT_EQ(test, make_and_put(f, addr, 4, &owner_a), 2);
+	/* Nor does it look at what is behind. */
+	KUNIT_EXPECT_EQ(test, f->end, addr + 2 * PAGE_SIZE);
 	KUNIT_EXPECT_EQ(test, make_and_put(f, addr + 2 * PAGE_SIZE, 2,
 					   &owner_a), 2);
 }
@@ -770,6 +981,92 @@ static struct page *walker_restore(struct fixture *f, unsigned long addr)
 	pte_unmap_unlock(ptep, ptl);
 	mmap_read_unlock(f->mm);
 	return busy;
+}
+
+static void walker_gets_a_locked_page_with_a_reference(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+	int count;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	lru_add_drain_all();
+	page = f->pages[0];
+	count = page_count(page);
+	KUNIT_EXPECT_PTR_EQ(test, walker_restore(f, f->addr), page);
+	KUNIT_EXPECT_EQ(test, page_count(page), count + 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, f->addr));
+	device_exclusive_put_range(f->pages, 1);
+	device_exclusive_wait(page);
+	KUNIT_EXPECT_EQ(test, page_count(page), count - 1);
+	KUNIT_EXPECT_TRUE(test, !walker_restore(f, f->addr));
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	KUNIT_EXPECT_FALSE(test, pte_young(read_pte(f, f->addr)));
+}
+
+/* Restore the first pages as migrate_vma_setup() does before it collects. */
+static void restore_range(struct fixture *f, int npages)
+{
+	mmap_read_lock(f->mm);
+	device_exclusive_restore_range(find_vma(f->mm, f->addr), f->addr,
+				       f->addr + npages * PAGE_SIZE);
+	mmap_read_unlock(f->mm);
+}
+
+static int count_exclusive(struct fixture *f)
+{
+	int i, n = 0;
+
+	for (i = 0; i < NPAGES; i++)
+		n += is_exclusive(f, f->addr + i * PAGE_SIZE);
+	return n;
+}
+
+static void note_exclusive(struct fixture *f)
+{
+	f->nr_exclusive = count_exclusive(f);
+}
+
+/* Its caller is about to send an event that the driver may ignore. */
+static void restored_range_is_announced_first(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a),
+			NPAGES);
+	f->events = 0;
+	f->when_told = note_exclusive;
+	restore_range(f, 3);
+	KUNIT_EXPECT_EQ(test, f->events, 1);
+	KUNIT_EXPECT_TRUE(test, !f->owner);
+	KUNIT_EXPECT_EQ(test, f->start, f->addr);
+	KUNIT_EXPECT_EQ(test, f->end, f->addr + 3 * PAGE_SIZE);
+	KUNIT_EXPECT_EQ(test, f->nr_exclusive, NPAGES);
+	KUNIT_EXPECT_EQ(test, count_exclusive(f), NPAGES - 3);
+	KUNIT_EXPECT_TRUE(test, pte_present(read_pte(f, f->addr)));
+
+	/* Where there is no entry, nobody has to hear. */
+	restore_range(f, 3);
+	KUNIT_EXPECT_EQ(test, f->events, 1);
+}
+
+static void restored_range_leaves_a_locked_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+	int count;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 3, &owner_a), 3);
+	lru_add_drain_all();
+	page = f->pages[1];
+	count = page_count(page);
+	lock_page(page);
+	restore_range(f, 3);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, f->addr + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, count_exclusive(f), 1);
+	KUNIT_EXPECT_EQ(test, page_count(page), count);
+	KUNIT_EXPECT_TRUE(test, PageLocked(page));
+	unlock_page(page);
 }
 
 #ifdef CONFIG_VM_EVENT_COUNTERS
@@ -896,20 +1193,32 @@ static void trace_events_say_what_happens(struct kunit *test)
 struct late_unlock {
 	struct delayed_work work;
 	struct page *page;
+	/* Where another page takes its place, if any */
+	struct fixture *replace;
 };
+
+static void replace_first(struct fixture *f)
+{
+	kthread_use_mm(f->mm);
+	zap_page_range(find_vma(f->mm, f->addr), f->addr, PAGE_SIZE);
+	cpu_write(f->addr, 3);
+	kthread_unuse_mm(f->mm);
+}
 
 static void unlock_late(struct work_struct *work)
 {
 	struct late_unlock *late;
 
 	late = container_of(to_delayed_work(work), struct late_unlock, work);
+	if (late->replace)
+		replace_first(late->replace);
 	unlock_page(late->page);
 }
 
 static void make_waits_for_the_lock_of_the_first_page(struct kunit *test)
 {
 	struct fixture *f = test->priv;
-	struct late_unlock late;
+	struct late_unlock late = {};
 
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 	late.page = f->pages[0];
@@ -919,6 +1228,30 @@ static void make_waits_for_the_lock_of_the_first_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 	flush_delayed_work(&late.work);
 	destroy_delayed_work_on_stack(&late.work);
+}
+
+static void make_looks_again_at_the_first_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct late_unlock late = { .replace = f };
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	late.page = f->pages[0];
+	get_page(late.page);
+	lock_page(late.page);
+	INIT_DELAYED_WORK_ONSTACK(&late.work, unlock_late);
+	schedule_delayed_work(&late.work, HZ / 10);
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	flush_delayed_work(&late.work);
+	destroy_delayed_work_on_stack(&late.work);
+	KUNIT_EXPECT_TRUE(test, f->pages[0] != late.page);
+	KUNIT_EXPECT_FALSE(test, PageLocked(late.page));
+	KUNIT_EXPECT_TRUE(test, PageLocked(f->pages[0]));
+	device_exclusive_put_range(f->pages, 1);
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, page_count(late.page), 1);
+	put_page(late.page);
+	KUNIT_EXPECT_EQ(test, cpu_read(f->addr), (u64)3);
 }
 
 static void restore_asks_the_vma_of_today(struct kunit *test)
@@ -940,6 +1273,9 @@ static void restore_asks_the_vma_of_today(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_write(pte));
 	/* Dirty and read-only would mean that copy-on-write has been done. */
 	KUNIT_EXPECT_FALSE(test, pte_dirty(pte));
+	/* But that the device may have written is to be seen. */
+	KUNIT_EXPECT_TRUE(test, pte_soft_dirty(pte) ||
+			  !IS_ENABLED(CONFIG_MEM_SOFT_DIRTY));
 }
 
 static void other_events_have_no_owner(struct kunit *test)
@@ -964,13 +1300,15 @@ static void page_referenced_asks_the_device(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
 	pte = read_pte(f, f->addr);
+	/* That the CPU had it before */
+	test_and_clear_page_young(f->pages[0]);
 	KUNIT_EXPECT_EQ(test, 0,
 			page_referenced(f->pages[0], 1, NULL, &vm_flags));
 	f->young = true;
 	KUNIT_EXPECT_EQ(test, 1,
 			page_referenced(f->pages[0], 1, NULL, &vm_flags));
 	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, f->addr), pte));
-	put_device_exclusive_range(f->pages, 1);
+	device_exclusive_put_range(f->pages, 1);
 }
 
 static void end_of_migration_leaves_the_entry(struct kunit *test)
@@ -988,7 +1326,7 @@ static void end_of_migration_leaves_the_entry(struct kunit *test)
 	remove_migration_ptes(page, page, false);
 	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, f->addr), pte));
 	KUNIT_EXPECT_EQ(test, page_mapcount(page), 1);
-	put_device_exclusive_range(f->pages, 1);
+	device_exclusive_put_range(f->pages, 1);
 }
 
 /* Whatever has become of the page's own flag since */
@@ -1008,7 +1346,73 @@ static void entry_counts_as_a_dirty_mapping(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, page_mapcount(page), 0);
 	remove_migration_ptes(page, page, false);
 	KUNIT_EXPECT_TRUE(test, pte_write(read_pte(f, f->addr)));
-	put_device_exclusive_range(f->pages, 1);
+	device_exclusive_put_range(f->pages, 1);
+}
+
+/* MADV_FREE comes before the device writes, and is over by that. */
+static void lazily_free_page_is_not_dropped(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	lru_add_drain_all();
+	page = f->pages[0];
+	ClearPageSwapBacked(page);
+	ClearPageDirty(page);
+	KUNIT_EXPECT_FALSE(test, try_to_unmap(page, TTU_IGNORE_MLOCK));
+	KUNIT_EXPECT_TRUE(test, PageDirty(page));
+	KUNIT_EXPECT_TRUE(test, PageSwapBacked(page));
+	KUNIT_EXPECT_EQ(test, page_mapcount(page), 1);
+	device_exclusive_put_range(f->pages, 1);
+	KUNIT_EXPECT_PTR_EQ(test, pte_page(read_pte(f, f->addr)), page);
+}
+
+/* Migrate the page of an entry that has been changed by @change to itself. */
+static pte_t migrate_changed(struct kunit *test, pte_t (*change)(pte_t))
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	write_entry(f, f->addr, change(read_pte(f, f->addr)));
+	ClearPageDirty(f->pages[0]);
+	try_to_migrate(f->pages[0], 0);
+	KUNIT_EXPECT_EQ(test, page_mapcount(f->pages[0]), 0);
+	/* by what the device has written before */
+	KUNIT_EXPECT_TRUE(test, PageDirty(f->pages[0]));
+	remove_migration_ptes(f->pages[0], f->pages[0], false);
+	device_exclusive_put_range(f->pages, 1);
+	KUNIT_EXPECT_TRUE(test, pte_present(read_pte(f, f->addr)));
+	return read_pte(f, f->addr);
+}
+
+static void migration_does_not_lose_soft_dirty(struct kunit *test)
+{
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION) || !IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
+		return;
+
+	pte = migrate_changed(test, pte_swp_mksoft_dirty);
+	KUNIT_EXPECT_TRUE(test, pte_soft_dirty(pte));
+	KUNIT_EXPECT_TRUE(test, pte_write(pte));
+	/* It has been cleared: the next write is to be seen. */
+	pte = migrate_changed(test, pte_swp_clear_soft_dirty);
+	KUNIT_EXPECT_FALSE(test, pte_soft_dirty(pte));
+	KUNIT_EXPECT_FALSE(test, pte_write(pte));
+}
+
+static void migration_does_not_lose_uffd_wp(struct kunit *test)
+{
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_MIGRATION) ||
+	    !IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
+		return;
+
+	pte = migrate_changed(test, pte_swp_mkuffd_wp);
+	KUNIT_EXPECT_TRUE(test, pte_uffd_wp(pte));
+	KUNIT_EXPECT_FALSE(test, pte_write(pte));
 }
 
 /* What KVM and VFIO use to find memory that has no struct page */
@@ -1057,11 +1461,45 @@ static void numa_balancing_leaves_the_entry(struct kunit *test)
 			  pte_protnone(read_pte(f, f->addr + PAGE_SIZE)));
 }
 
+static unsigned long numa_hint_faults(void)
+{
+	static unsigned long events[NR_VM_EVENT_ITEMS];
+
+	all_vm_events(events);
+	return events[NUMA_HINT_FAULTS];
+}
+
+/* It tells which node's CPUs use the page, before the device does. */
+static void hint_is_not_passed_over(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long before;
+
+	if (!IS_ENABLED(CONFIG_VM_EVENT_COUNTERS))
+		return;
+	KUNIT_EXPECT_EQ(test, cpu_write(f->addr, 1), 0);
+	mmget(f->mm);
+	lru_add_drain_all();
+	mmap_read_lock(f->mm);
+	change_prot_numa(find_vma(f->mm, f->addr), f->addr,
+			 f->addr + PAGE_SIZE);
+	mmap_read_unlock(f->mm);
+	mmput(f->mm);
+	KUNIT_EXPECT_TRUE(test, pte_protnone(read_pte(f, f->addr)));
+	before = numa_hint_faults();
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	KUNIT_EXPECT_EQ(test, numa_hint_faults(), before + 1);
+}
+
 #else
 
 static void numa_balancing_leaves_the_entry(struct kunit *test)
 {
 	kunit_info(test, "this kernel does not balance\n");
+}
+
+static void hint_is_not_passed_over(struct kunit *test)
+{
 }
 
 #endif /* CONFIG_NUMA_BALANCING */
@@ -1091,6 +1529,23 @@ static void change_vma_flags(struct fixture *f, unsigned long set,
 	vma = find_vma(f->mm, f->addr);
 	vma->vm_flags = (vma->vm_flags & ~clear) | set;
 	mmap_write_unlock(f->mm);
+}
+
+/* What has no page, or one that belongs to a driver, and is writable all the same */
+static void memory_of_drivers_is_refused(struct kunit *test)
+{
+	static const unsigned long flags[] = { VM_IO, VM_PFNMAP, VM_MIXEDMAP };
+	struct fixture *f = test->priv;
+	int i;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	for (i = 0; i < ARRAY_SIZE(flags); i++) {
+		change_vma_flags(f, flags[i], 0);
+		KUNIT_EXPECT_EQ(test, -EOPNOTSUPP,
+				make_and_put(f, f->addr, 1, &owner_b));
+		change_vma_flags(f, 0, flags[i]);
+	}
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_b), 1);
 }
 
 static void takeover_wants_a_vma_that_is_writable_now(struct kunit *test)
@@ -1140,7 +1595,7 @@ static void oom_reaper_takes_pages_that_are_locked(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_none(read_pte(f, f->addr)));
 	KUNIT_EXPECT_EQ(test, anon_rss(f), 0L);
 	KUNIT_EXPECT_TRUE(test, PageLocked(page));
-	put_device_exclusive_range(f->pages, n);
+	device_exclusive_put_range(f->pages, n);
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, page_count(page), 1);
 	put_page(page);
@@ -1178,13 +1633,111 @@ static void fault_waits_with_a_reference(struct kunit *test)
 			msleep(20);
 		KUNIT_EXPECT_EQ(test, page_count(f->pages[0]), count + 1);
 	}
-	put_device_exclusive_range(f->pages, 1);
+	device_exclusive_put_range(f->pages, 1);
 	if (!IS_ERR(thread)) {
 		kthread_stop(thread);
 		put_task_struct(thread);
 	}
 	KUNIT_EXPECT_FALSE(test, IS_ERR(thread));
 	KUNIT_EXPECT_FALSE(test, is_exclusive(f, f->addr));
+	/* That of make() is gone, and so is that of the thread. */
+	KUNIT_EXPECT_EQ(test, page_count(f->pages[0]), count - 1);
+}
+
+/*
+ * Write to all pages as another thread of the program would, but for faults. What
+ * comes through is by the TLB, or a mapping.
+ */
+static int write_thread(void *data)
+{
+	struct fixture *f = data;
+	u64 n = 0;
+
+	kthread_use_mm(f->mm);
+	while (!kthread_should_stop()) {
+		pagefault_disable();
+		cpu_write(f->addr + n % NPAGES * PAGE_SIZE, n);
+		n++;
+		pagefault_enable();
+		cond_resched();
+	}
+	kthread_unuse_mm(f->mm);
+	return 0;
+}
+
+static u64 sum_up(struct fixture *f)
+{
+	u64 sum = 0;
+	int i;
+
+	for (i = 0; i < NPAGES; i++) {
+		sum += READ_ONCE(*(u64 *)kmap(f->pages[i]));
+		kunmap(f->pages[i]);
+	}
+	return sum;
+}
+
+/* Does write_thread() get through to any of the pages? */
+static bool is_written(struct fixture *f)
+{
+	u64 sum = sum_up(f);
+	int i;
+
+	for (i = 0; i < 10 && sum_up(f) == sum; i++)
+		msleep(20);
+	return i < 10;
+}
+
+/* It has them in the TLB of another CPU, if there is one. */
+static void no_cpu_writes_while_a_driver_has_the_pages(struct kunit *test)
+{
+	unsigned int cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	struct fixture *f = test->priv;
+	struct task_struct *thread;
+	int i;
+
+	for (i = 0; i < NPAGES; i++) {
+		cpu_write(f->addr + i * PAGE_SIZE, 0);
+		f->pages[i] = pte_page(read_pte(f, f->addr + i * PAGE_SIZE));
+	}
+	thread = kthread_create(write_thread, f, "write");
+	KUNIT_EXPECT_FALSE(test, IS_ERR(thread));
+	if (IS_ERR(thread))
+		return;
+	if (cpu < nr_cpu_ids)
+		kthread_bind(thread, cpu);
+	wake_up_process(thread);
+	KUNIT_EXPECT_TRUE(test, is_written(f));
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, NPAGES, &owner_a), NPAGES);
+	KUNIT_EXPECT_FALSE(test, is_written(f));
+	device_exclusive_put_range(f->pages, NPAGES);
+	kthread_stop(thread);
+}
+
+static void zap_first(struct fixture *f)
+{
+	zap_page_range(find_vma(f->mm, f->addr), f->addr, PAGE_SIZE);
+}
+
+/* What a fault found is looked at again when everybody has been told. */
+static void page_zapped_meanwhile_stays_gone(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	page = f->pages[0];
+	device_write(page, 7);
+	get_page(page);
+	device_exclusive_put_range(f->pages, 1);
+	f->when_told = zap_first;
+	KUNIT_EXPECT_EQ(test, cpu_read(f->addr), (u64)0);
+	f->when_told = NULL;
+	lru_add_drain_all();
+	KUNIT_EXPECT_EQ(test, page_mapcount(page), 0);
+	KUNIT_EXPECT_EQ(test, page_count(page), 1);
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	put_page(page);
 }
 
 static unsigned long page_addr(struct fixture *f, int i)
@@ -1513,10 +2066,12 @@ static void page_ahead_with_uffd_wp_is_write_protected(struct kunit *test)
 		return;
 
 	make_all(test);
+	change_vma_flags(f, VM_UFFD_WP, 0);
 	pte = read_pte(f, page_addr(f, 3));
 	write_entry(f, page_addr(f, 3), pte_swp_mkuffd_wp(pte));
 	scan(f, 0, 1);
 	KUNIT_EXPECT_EQ(test, cpu_write(page_addr(f, 2), 1), 0);
+	change_vma_flags(f, 0, VM_UFFD_WP);
 	pte = read_pte(f, page_addr(f, 3));
 	KUNIT_EXPECT_TRUE(test, pte_present(pte));
 	KUNIT_EXPECT_TRUE(test, pte_uffd_wp(pte));
@@ -1560,6 +2115,15 @@ static void window_ends_where_the_vma_begins(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, scan(f, 4, 4), 1);
 }
 
+static void window_ends_at_what_is_not_exclusive(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 3, &owner_a), 3);
+	KUNIT_EXPECT_EQ(test, scan(f, 0, 2), 1);
+	KUNIT_EXPECT_TRUE(test, pte_none(read_pte(f, page_addr(f, 3))));
+}
+
 /* Pages on both sides of the border between two page-table pages */
 static void make_across_pmds(struct kunit *test)
 {
@@ -1596,6 +2160,178 @@ static void window_begins_at_the_page_table_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, scan(f, NPAGES - 1, NPAGES - 1), 2);
 }
 
+/*
+ * A driver written for v5.14 to v6.14: asks for pages in its own way, uses those it
+ * got, and releases each for itself. Sets a bit in *@got for each of the first
+ * pages that it got. Pages are to be locked, and locked once.
+ */
+static int old_driver(struct kunit *test, unsigned long addr, int npages,
+		      void *owner, unsigned long *got)
+{
+	struct fixture *f = test->priv;
+	int i, ret;
+
+	/* What is in the array before is of no matter. */
+	memset(f->pages, 0xff, npages * sizeof(*f->pages));
+	mmap_read_lock(f->mm);
+	ret = make_device_exclusive_range(f->mm, addr,
+					  addr + npages * PAGE_SIZE, f->pages,
+					  owner);
+	mmap_read_unlock(f->mm);
+
+	*got = 0;
+	for (i = 0; i < ret; i++) {
+		struct page *page = f->pages[i];
+
+		if (!page)
+			continue;
+		if (i < BITS_PER_LONG)
+			*got |= BIT(i);
+		KUNIT_EXPECT_TRUE(test, is_exclusive(f, addr + i * PAGE_SIZE));
+		KUNIT_EXPECT_TRUE(test, PageLocked(page));
+		device_write(page, 100 + i);
+		unlock_page(page);
+		KUNIT_EXPECT_FALSE(test, PageLocked(page));
+		put_page(page);
+	}
+	for (i = max(ret, 0); i < npages; i++)
+		KUNIT_EXPECT_TRUE(test, !f->pages[i]);
+	return ret;
+}
+
+static void old_driver_gets_small_pages(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long got;
+	int i, count;
+
+	KUNIT_EXPECT_EQ(test, cpu_write(f->addr, 1), 0);
+	lru_add_drain_all();
+	count = page_count(pte_page(read_pte(f, f->addr)));
+	KUNIT_EXPECT_EQ(test, NPAGES, old_driver(test, f->addr, NPAGES,
+						 &owner_a, &got));
+	KUNIT_EXPECT_EQ(test, got, (unsigned long)BIT(NPAGES) - 1);
+	KUNIT_EXPECT_EQ(test, page_count(f->pages[0]), count);
+	KUNIT_EXPECT_PTR_EQ(test, f->owner, (void *)&owner_a);
+	for (i = 0; i < NPAGES; i++)
+		KUNIT_EXPECT_EQ(test, cpu_read(f->addr + i * PAGE_SIZE),
+				(u64)100 + i);
+}
+
+/* And not one whose lock is another's when it lets go of the second. */
+static void old_driver_gets_one_of_a_huge_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr = map_huge(f), got;
+	struct page *head;
+	int count;
+
+	if (!addr) {
+		kunit_info(test, "no huge page to be had\n");
+		return;
+	}
+	KUNIT_EXPECT_EQ(test, 64, old_driver(test, addr, 64, &owner_a, &got));
+	KUNIT_EXPECT_EQ(test, got, 1UL);
+	head = f->pages[0];
+	count = page_count(head);
+	KUNIT_EXPECT_FALSE(test, is_exclusive(f, addr + PAGE_SIZE));
+	KUNIT_EXPECT_EQ(test, 64, old_driver(test, addr + PAGE_SIZE, 64,
+					     &owner_a, &got));
+	KUNIT_EXPECT_EQ(test, got, 1UL);
+	KUNIT_EXPECT_EQ(test, page_count(head), count);
+	KUNIT_EXPECT_EQ(test, cpu_read(addr), (u64)100);
+	KUNIT_EXPECT_EQ(test, cpu_read(addr + PAGE_SIZE), (u64)100);
+}
+
+static void old_driver_gets_small_pages_between(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr = map_huge(f), got;
+
+	if (!addr) {
+		kunit_info(test, "no huge page to be had\n");
+		return;
+	}
+	/* The hole is filled by a page of its own. */
+	mmap_read_lock(f->mm);
+	zap_page_range(find_vma(f->mm, addr), addr + 2 * PAGE_SIZE, PAGE_SIZE);
+	mmap_read_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, 5, old_driver(test, addr, 5, &owner_a, &got));
+	KUNIT_EXPECT_EQ(test, got, BIT(0) | BIT(2));
+	KUNIT_EXPECT_EQ(test, cpu_read(addr + 2 * PAGE_SIZE), (u64)102);
+}
+
+static void old_driver_needs_no_owner(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long got;
+
+	KUNIT_EXPECT_EQ(test, old_driver(test, f->addr, 1, NULL, &got), 1);
+	KUNIT_EXPECT_EQ(test, got, 1UL);
+	/* An event without one would leave others their plain access. */
+	KUNIT_EXPECT_EQ(test, f->events, 1);
+	KUNIT_EXPECT_TRUE(test, f->owner);
+}
+
+static void old_driver_goes_beyond_what_is_locked(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long got;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, cpu_write(f->addr + PAGE_SIZE, 1), 0);
+	page = pte_page(read_pte(f, f->addr + PAGE_SIZE));
+	lock_page(page);
+	KUNIT_EXPECT_EQ(test, old_driver(test, f->addr, 4, &owner_a, &got), 4);
+	KUNIT_EXPECT_EQ(test, got, 0xdUL);
+	KUNIT_EXPECT_TRUE(test, PageLocked(page));
+	unlock_page(page);
+}
+
+static void old_driver_goes_beyond_the_page_table_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long addr, got;
+
+	addr = vm_mmap(NULL, 0, 2 * PMD_SIZE, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	addr = ALIGN(addr + 2 * PAGE_SIZE, PMD_SIZE) - 2 * PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, old_driver(test, addr, 4, &owner_a, &got), 4);
+	KUNIT_EXPECT_EQ(test, got, 0xfUL);
+	KUNIT_EXPECT_TRUE(test, f->pages[0] != f->pages[1]);
+}
+
+static void old_driver_is_told_what_is_there(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long got;
+
+	KUNIT_EXPECT_EQ(test, vm_munmap(f->addr + 3 * PAGE_SIZE, PAGE_SIZE), 0);
+	KUNIT_EXPECT_EQ(test, old_driver(test, f->addr, 5, &owner_a, &got), 3);
+	KUNIT_EXPECT_EQ(test, got, 0x7UL);
+	KUNIT_EXPECT_EQ(test, -EFAULT,
+			old_driver(test, f->addr + 3 * PAGE_SIZE, 1, &owner_a,
+				   &got));
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			old_driver(test, f->addr, 0, &owner_a, &got));
+}
+
+/* A page that is found and cannot be exclusive is NULL, and no error. */
+static void old_driver_gets_no_page_with_another_mapping(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long got;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, cpu_write(f->addr, 1), 0);
+	page = pte_page(read_pte(f, f->addr));
+	atomic_inc(&page->_mapcount);
+	KUNIT_EXPECT_EQ(test, old_driver(test, f->addr, 2, &owner_a, &got), 2);
+	KUNIT_EXPECT_EQ(test, got, 0x2UL);
+	KUNIT_EXPECT_FALSE(test, PageLocked(page));
+	atomic_dec(&page->_mapcount);
+}
+
 static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(make_locks_every_page_and_takes_a_reference),
 	KUNIT_CASE(put_unlocks_and_leaves_the_entries),
@@ -1609,7 +2345,12 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(soft_dirty_lost_waits_for_a_write),
 	KUNIT_CASE(soft_dirty_lost_sees_the_write_that_restores),
 	KUNIT_CASE(uffd_wp_restores_write_protected),
+	KUNIT_CASE(uffd_wp_without_a_handler_restores_writable),
+	KUNIT_CASE(make_hands_the_young_bit_to_the_page),
+	KUNIT_CASE(make_leaves_an_old_page_idle),
+	KUNIT_CASE(fault_mlocks_in_a_locked_vma),
 	KUNIT_CASE(make_is_announced_with_its_owner),
+	KUNIT_CASE(range_ends_when_it_is_done),
 	KUNIT_CASE(make_of_new_base_pages_sends_nothing_else),
 	KUNIT_CASE(restore_is_announced_without_owner),
 	KUNIT_CASE(takeover_tells_the_other_and_restores_nothing),
@@ -1618,30 +2359,45 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(count_ends_at_a_page_that_is_locked),
 	KUNIT_CASE(count_ends_where_the_vma_ends),
 	KUNIT_CASE(memory_that_cannot_be_exclusive_is_refused),
-	KUNIT_CASE(page_with_another_mapping_is_refused),
-	KUNIT_CASE(page_of_ksm_is_refused),
+	KUNIT_CASE(page_with_another_mapping_is_for_later),
+	KUNIT_CASE(count_ends_at_a_page_with_another_mapping),
+	KUNIT_CASE(fault_that_changes_nothing_is_not_for_ever),
+	KUNIT_CASE(page_of_ksm_is_not_made),
 	KUNIT_CASE(bad_arguments_are_refused),
 	KUNIT_CASE(munmap_lets_the_page_go),
 	KUNIT_CASE(huge_page_stays_whole_and_every_subpage_is_had),
-	KUNIT_CASE(huge_page_with_another_mapping_is_refused),
+	KUNIT_CASE(put_unlocks_a_huge_page_once),
+	KUNIT_CASE(huge_page_migrates),
+	KUNIT_CASE(huge_page_with_another_mapping_is_for_later),
 	KUNIT_CASE(count_ends_where_a_huge_page_comes_up_again),
 	KUNIT_CASE(call_ends_at_the_page_table_page),
 	KUNIT_CASE(dirty_tracking_leaves_an_entry_alone),
+	KUNIT_CASE(walker_gets_a_locked_page_with_a_reference),
+	KUNIT_CASE(restored_range_is_announced_first),
+	KUNIT_CASE(restored_range_leaves_a_locked_page),
 	KUNIT_CASE(vmstat_counts_each_kind),
 	KUNIT_CASE(trace_events_say_what_happens),
 	KUNIT_CASE(make_waits_for_the_lock_of_the_first_page),
+	KUNIT_CASE(make_looks_again_at_the_first_page),
 	KUNIT_CASE(restore_asks_the_vma_of_today),
 	KUNIT_CASE(other_events_have_no_owner),
 	KUNIT_CASE(page_referenced_asks_the_device),
 	KUNIT_CASE(end_of_migration_leaves_the_entry),
 	KUNIT_CASE(entry_counts_as_a_dirty_mapping),
+	KUNIT_CASE(lazily_free_page_is_not_dropped),
+	KUNIT_CASE(migration_does_not_lose_soft_dirty),
+	KUNIT_CASE(migration_does_not_lose_uffd_wp),
 	KUNIT_CASE(follow_pte_finds_nothing),
 	KUNIT_CASE(numa_balancing_leaves_the_entry),
+	KUNIT_CASE(hint_is_not_passed_over),
 	KUNIT_CASE(error_leaves_the_array_alone),
+	KUNIT_CASE(memory_of_drivers_is_refused),
 	KUNIT_CASE(takeover_wants_a_vma_that_is_writable_now),
 	KUNIT_CASE(takeover_wants_an_entry_without_uffd_wp),
 	KUNIT_CASE(oom_reaper_takes_pages_that_are_locked),
 	KUNIT_CASE(fault_waits_with_a_reference),
+	KUNIT_CASE(no_cpu_writes_while_a_driver_has_the_pages),
+	KUNIT_CASE(page_zapped_meanwhile_stays_gone),
 	KUNIT_CASE(window_of_a_scan_doubles),
 	KUNIT_CASE(scan_may_go_downwards),
 	KUNIT_CASE(scan_of_a_huge_page_is_a_scan),
@@ -1661,8 +2417,17 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(page_ahead_with_uffd_wp_is_write_protected),
 	KUNIT_CASE(window_ends_where_the_vma_ends),
 	KUNIT_CASE(window_ends_where_the_vma_begins),
+	KUNIT_CASE(window_ends_at_what_is_not_exclusive),
 	KUNIT_CASE(window_ends_at_the_page_table_page),
 	KUNIT_CASE(window_begins_at_the_page_table_page),
+	KUNIT_CASE(old_driver_gets_small_pages),
+	KUNIT_CASE(old_driver_gets_one_of_a_huge_page),
+	KUNIT_CASE(old_driver_gets_small_pages_between),
+	KUNIT_CASE(old_driver_needs_no_owner),
+	KUNIT_CASE(old_driver_goes_beyond_what_is_locked),
+	KUNIT_CASE(old_driver_goes_beyond_the_page_table_page),
+	KUNIT_CASE(old_driver_is_told_what_is_there),
+	KUNIT_CASE(old_driver_gets_no_page_with_another_mapping),
 	{}
 };
 

@@ -12,10 +12,15 @@ struct page;
 
 #ifdef CONFIG_DEVICE_EXCLUSIVE
 
+int device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
+				unsigned long end, struct page **pages,
+				void *owner);
+void device_exclusive_put_range(struct page **pages, int npages);
+
+/* With a lock for each page; see there before using it in new drivers. */
 int make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
 				unsigned long end, struct page **pages,
 				void *owner);
-void put_device_exclusive_range(struct page **pages, int npages);
 
 #endif /* CONFIG_DEVICE_EXCLUSIVE */
 

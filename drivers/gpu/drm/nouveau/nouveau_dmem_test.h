@@ -23,6 +23,8 @@ static int test_copy(struct nouveau_drm *drm, u64 npages,
 
 	if (gpu->on_copy)
 		gpu->on_copy(gpu);
+	if (gpu->fail_copy)
+		return -EBUSY;
 	memcpy(test_addr(gpu, dst_aper, dst_addr),
 	       test_addr(gpu, src_aper, src_addr), npages * PAGE_SIZE);
 	return 0;
@@ -78,7 +80,7 @@ static int test_chunk_new(struct nouveau_drm *drm,
 				      "nouveau-test");
 	if (IS_ERR(res))
 		return PTR_ERR(res);
-	chunk->drm = drm;
+	chunk->dmem = drm->dmem;
 	chunk->pagemap.type = MEMORY_DEVICE_PRIVATE;
 	chunk->pagemap.range.start = res->start;
 	chunk->pagemap.range.end = res->end;
@@ -134,7 +136,7 @@ out:
 	return ret;
 }
 
-/* Waits until no process has a page there any more. */
+/* As nouveau_dmem_fini(): what processes have there comes home. */
 void test_gpu_vram_del(struct test_gpu *gpu)
 {
 	struct nouveau_dmem *dmem = gpu->drm.dmem;
@@ -142,14 +144,27 @@ void test_gpu_vram_del(struct test_gpu *gpu)
 
 	if (!gpu->vram)
 		return;
+	nouveau_dmem_evict(dmem);
 	chunk = list_first_entry(&dmem->chunks, typeof(*chunk), list);
-	memunmap_pages(&chunk->pagemap);
-	WARN_ON(chunk->callocated);
-	release_mem_region(chunk->pagemap.range.start,
-			   range_len(&chunk->pagemap.range));
-	nouveau_fence_context_free(gpu->chan.fence);
 	kfree(chunk->bo);
-	kfree(chunk);
-	kfree(dmem);
+	chunk->bo = NULL;
+	nouveau_dmem_leave(dmem);
+	nouveau_fence_context_free(gpu->chan.fence);
 	vfree(gpu->vram);
+	gpu->vram = NULL;
+}
+
+/* What the GPU's page table has at @pte, which is in VRAM. */
+struct page *test_gpu_vram_page(struct test_gpu *gpu, u64 pte)
+{
+	struct nouveau_dmem_chunk *chunk =
+		list_first_entry(&gpu->drm.dmem->chunks, typeof(*chunk), list);
+
+	return pfn_to_page(PHYS_PFN(chunk->pagemap.range.start + pte));
+}
+
+/* For how long the CPU tries to get a page. Returns what it was before. */
+unsigned long test_gpu_set_fault_timeout(unsigned long timeout)
+{
+	return xchg(&nouveau_dmem_fault_timeout, timeout);
 }

@@ -653,7 +653,7 @@ static void events(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, left_by(test, MMU_NOTIFY_RELEASE, NULL), 0ULL);
 	KUNIT_EXPECT_EQ(test, left_by(test, MMU_NOTIFY_MIGRATE, NULL), 0ULL);
 	KUNIT_EXPECT_EQ(test, left_by(test, MMU_NOTIFY_MIGRATE, &other), 0ULL);
-	KUNIT_EXPECT_EQ(test, left_by(test, MMU_NOTIFY_MIGRATE, us), VWA);
+	KUNIT_EXPECT_EQ(test, left_by(test, MMU_NOTIFY_MIGRATE, us), 0ULL);
 	KUNIT_EXPECT_EQ(test, left_by(test, MMU_NOTIFY_EXCLUSIVE, us), VWA);
 	KUNIT_EXPECT_EQ(test, left_by(test, MMU_NOTIFY_EXCLUSIVE, &other),
 			0ULL);
@@ -836,6 +836,20 @@ static void cpu_is_held(struct kunit *test)
 	nouveau_svm_hold_us = 0;
 }
 
+/* As when the device is unbound while files are open. */
+static void client_outlives_svm(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+
+	fault_now(t, t->addr, TEST_WRITE);
+	nouveau_svm_fini(&t->gpu->drm);
+	KUNIT_EXPECT_EQ(test, -ENODEV,
+			nouveau_svmm_join(t->client.cli.svm.svmm, INST + 4096));
+	test_client_fini(&t->client);
+	KUNIT_EXPECT_TRUE(test, list_empty(&t->gpu->vmms));
+	nouveau_svm_init(&t->gpu->drm);
+}
+
 static u32 get(struct kunit *test, unsigned long addr)
 {
 	u32 value = 0;
@@ -922,6 +936,46 @@ static void vram_read_only(struct kunit *test)
 	unmap(addr, 1);
 }
 
+/* A page has one process, which may have several clients. */
+static void vram_is_taken_from_all(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+
+	KUNIT_ASSERT_EQ(test, 0, test_client_init(&t->other, UNMANAGED, 0));
+	move_to_vram(test, t->addr, 2);
+	test_gpu_raise(t->gpu, t->other.inst, t->addr, TEST_WRITE, 0, 0);
+	handle(t);
+	KUNIT_EXPECT_TRUE(test, test_gpu_pte(&t->other, t->addr) & VRAM);
+	KUNIT_EXPECT_EQ(test, get(test, t->addr), 1U);
+	expect(test, t->addr, 0, 1, 0);
+	KUNIT_EXPECT_EQ(test, test_gpu_pte(&t->other, t->addr), 0ULL);
+}
+
+/* Pages that do not move are neither mapped for the copy engine nor unmapped. */
+static void dma_is_returned(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	struct page *page;
+
+	KUNIT_EXPECT_EQ(test, 1, get_user_pages_fast(t->addr + PAGE_SIZE, 1, 0,
+						     &page));
+	move_to_vram(test, t->addr, 3);
+	put_page(page);
+	expect(test, t->addr, VRAM | VWA, 0, 0);
+	expect(test, t->addr + PAGE_SIZE, 0, 0, 0);
+	expect(test, t->addr + 2 * PAGE_SIZE, VRAM | VWA, 0, 0);
+	KUNIT_EXPECT_TRUE(test, test_gpu_dma_returned());
+
+	t->gpu->fail_copy = true;
+	move_to_vram(test, t->addr + 3 * PAGE_SIZE, 2);
+	t->gpu->fail_copy = false;
+	expect(test, t->addr + 3 * PAGE_SIZE, 0, 0, 0);
+	KUNIT_EXPECT_TRUE(test, test_gpu_dma_returned());
+	KUNIT_EXPECT_EQ(test, get(test, t->addr + 3 * PAGE_SIZE), 1U);
+	KUNIT_EXPECT_EQ(test, get(test, t->addr), 1U);
+	KUNIT_EXPECT_TRUE(test, test_gpu_dma_returned());
+}
+
 static void expect_taken(struct test_gpu *gpu)
 {
 	struct svm_test *t = gpu->data;
@@ -992,6 +1046,71 @@ static void lost_to_the_cpu(struct kunit *test)
 	unmap(toucher.addr, 2);
 }
 
+struct reader {
+	struct work_struct work;
+	struct completion done;
+	unsigned long addr;
+	u32 value;
+	int ret;
+};
+
+static void reader_work(struct work_struct *work)
+{
+	struct reader *reader = container_of(work, struct reader, work);
+
+	kthread_use_mm(test_mm);
+	reader->ret = get_user(reader->value, (u32 __user *)reader->addr);
+	kthread_unuse_mm(test_mm);
+	complete(&reader->done);
+}
+
+/*
+ * Have another thread read a page in VRAM that stays locked. Returns whether
+ * that came to an end within @timeout. If not, it does when this returns.
+ */
+static bool read_locked(struct kunit *test, unsigned long timeout,
+			struct reader *reader)
+{
+	struct svm_test *t = test->priv;
+	struct page *page;
+	bool ret;
+
+	move_to_vram(test, t->addr, 1);
+	page = test_gpu_vram_page(t->gpu, test_gpu_pte(&t->client, t->addr) &
+				  NVIF_VMM_PFNMAP_V0_ADDR);
+	reader->addr = t->addr;
+	INIT_WORK_ONSTACK(&reader->work, reader_work);
+	init_completion(&reader->done);
+	lock_page(page);
+	schedule_work(&reader->work);
+	ret = wait_for_completion_timeout(&reader->done, timeout);
+	unlock_page(page);
+	flush_work(&reader->work);
+	destroy_work_on_stack(&reader->work);
+	return ret;
+}
+
+/* What others have in work is waited for. */
+static void vram_is_waited_for(struct kunit *test)
+{
+	struct reader reader = {};
+
+	KUNIT_EXPECT_FALSE(test, read_locked(test, HZ / 5, &reader));
+	KUNIT_EXPECT_EQ(test, reader.ret, 0);
+	KUNIT_EXPECT_EQ(test, reader.value, 1U);
+}
+
+/* But not for ever. */
+static void vram_is_given_up(struct kunit *test)
+{
+	unsigned long timeout = test_gpu_set_fault_timeout(HZ / 5);
+	struct reader reader = {};
+
+	KUNIT_EXPECT_TRUE(test, read_locked(test, 5 * HZ, &reader));
+	KUNIT_EXPECT_EQ(test, reader.ret, -EFAULT);
+	test_gpu_set_fault_timeout(timeout);
+}
+
 /* Pages stay in VRAM when their client is gone, and come back when touched. */
 static void vram_outlives_client(struct kunit *test)
 {
@@ -1002,6 +1121,43 @@ static void vram_outlives_client(struct kunit *test)
 	test_client_fini(&t->client);
 	mmu_notifier_synchronize();
 	KUNIT_EXPECT_EQ(test, get(test, t->addr), 6U);
+}
+
+/* The GPU goes first. What it has made of the pages is not lost. */
+static void vram_outlives_gpu(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	unsigned long addr = map(test, PAGES, RW);
+	int i;
+
+	touch(test, addr, PAGES);
+	move_to_vram(test, addr, PAGES);
+	for (i = 0; i < PAGES; i++)
+		gpu_add(test, addr + i * PAGE_SIZE, i);
+	/* Some are given up before the GPU goes, and some after that. */
+	unmap(addr, 2);
+	test_gpu_vram_del(t->gpu);
+	unmap(addr + 2 * PAGE_SIZE, 2);
+	for (i = 4; i < PAGES; i++) {
+		KUNIT_EXPECT_EQ(test, flags(t, addr + i * PAGE_SIZE), 0ULL);
+		KUNIT_EXPECT_EQ(test, get(test, addr + i * PAGE_SIZE), 1U + i);
+		touch(test, addr + i * PAGE_SIZE, 1);
+		KUNIT_EXPECT_EQ(test, get(test, addr + i * PAGE_SIZE), 1U);
+	}
+	unmap(addr + 4 * PAGE_SIZE, PAGES - 4);
+}
+
+/* What a GPU does not give back any more is an error, and nobody waits. */
+static void vram_lost_with_gpu(struct kunit *test)
+{
+	struct svm_test *t = test->priv;
+	u32 value;
+
+	move_to_vram(test, t->addr, 2);
+	t->gpu->fail_copy = true;
+	test_gpu_vram_del(t->gpu);
+	KUNIT_EXPECT_TRUE(test, get_user(value, (u32 __user *)t->addr));
+	KUNIT_EXPECT_EQ(test, get(test, t->addr + 2 * PAGE_SIZE), 1U);
 }
 
 static struct kunit_case svm_test_cases[] = {
@@ -1039,12 +1195,19 @@ static struct kunit_case svm_test_cases[] = {
 	KUNIT_CASE(init_without_notifier),
 	KUNIT_CASE(init_without_page_sizes),
 	KUNIT_CASE(cpu_is_held),
+	KUNIT_CASE(client_outlives_svm),
 	KUNIT_CASE(vram_takes_atomics),
 	KUNIT_CASE(vram_is_mapped_where_it_is),
 	KUNIT_CASE(vram_read_only),
+	KUNIT_CASE(vram_is_taken_from_all),
+	KUNIT_CASE(dma_is_returned),
 	KUNIT_CASE(taken_before_it_moves),
 	KUNIT_CASE(lost_to_the_cpu),
+	KUNIT_CASE(vram_is_waited_for),
+	KUNIT_CASE(vram_is_given_up),
 	KUNIT_CASE(vram_outlives_client),
+	KUNIT_CASE(vram_outlives_gpu),
+	KUNIT_CASE(vram_lost_with_gpu),
 	{}
 };
 

@@ -70,7 +70,7 @@ struct test_gpu {
 	bool armed;
 
 	/* What a test may want to have different. */
-	bool no_class, no_buffer;
+	bool no_class, no_buffer, fail_copy;
 	int fail_page, fail_pfnmap;
 
 	/* Called without the lock, before the GPU does what it is told. */
@@ -96,6 +96,9 @@ struct test_gpu *test_gpu_new(u32 entries);
 void test_gpu_del(struct test_gpu *gpu);
 int test_gpu_vram_new(struct test_gpu *gpu);
 void test_gpu_vram_del(struct test_gpu *gpu);
+struct page *test_gpu_vram_page(struct test_gpu *gpu, u64 pte);
+bool test_gpu_dma_returned(void);
+unsigned long test_gpu_set_fault_timeout(unsigned long timeout);
 
 void test_client_ctor(struct test_gpu *gpu, struct test_client *client,
 		      u64 inst);

@@ -1076,7 +1076,7 @@ TEST_FAULTS(hmm_fault_waits_for_a_page_that_is_freed)
 	free(waiter.arg);
 }
 
-/* Another driver waits in make_device_exclusive_range(). */
+/* Another driver waits in device_exclusive_make_range(). */
 TEST_FAULTS(make_waits_for_a_page_that_is_freed)
 {
 	struct job waiter = {
@@ -1121,7 +1121,7 @@ TEST_FAULTS(locked_page_is_no_error)
 }
 
 /*
- * The mm changes between make_device_exclusive_range() and the update of the
+ * The mm changes between device_exclusive_make_range() and the update of the
  * device's page table: the driver has to see that, and go round again.
  */
 TEST_FAULTS(mprotect_between_make_and_map)
@@ -2102,6 +2102,107 @@ TEST_FAULTS(module_unloaded_under_use)
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 16, 1), 0);
 	ASSERT_EQ(count_sums(ptr, 16, DEVICE_ONE), 16);
 	munmap(ptr, 16 * page_size);
+}
+
+/* As unload_module(); if the kernel does not come back from it, -ETIMEDOUT */
+static int try_unload_module(void)
+{
+	pid_t pid = fork();
+	int i, status;
+
+	if (!pid)
+		_exit(-unload_module());
+	for (i = 0; i < 1000; i++) {
+		if (waitpid(pid, &status, WNOHANG) == pid)
+			return WIFEXITED(status) ? -WEXITSTATUS(status) : -EIO;
+		usleep(10000);
+	}
+	return -ETIMEDOUT;
+}
+
+/* It stays as well while there is memory on its devices, open or not. */
+TEST_FAULTS(module_unloaded_with_device_memory)
+{
+	const char *file = getenv("HMM_MODULE");
+	const unsigned long size = 16 * page_size;
+	char *ptr = hmm_mmap(size), *mirror = malloc(size);
+	struct hmm_dmirror_cmd cmd;
+
+	if (!file)
+		SKIP(return, "HMM_MODULE does not say where the module is");
+	hmm_fill(ptr, size);
+	ASSERT_EQ(hmm_range_cmd(self->fd, HMM_DMIRROR_MIGRATE, ptr, 16, mirror,
+				&cmd), 0);
+	ASSERT_EQ(close(self->fd), 0);
+	ASSERT_EQ(close(self->other), 0);
+	ASSERT_EQ(try_unload_module(), -EAGAIN);
+
+	/* Some comes home, some is forgotten: there is none left. */
+	EXPECT_TRUE(hmm_filled(ptr, 8 * page_size));
+	EXPECT_EQ(try_unload_module(), -EAGAIN);
+	ASSERT_EQ(munmap(ptr + 8 * page_size, 8 * page_size), 0);
+	EXPECT_EQ(try_unload_module(), 0);
+	EXPECT_TRUE(hmm_filled(ptr, 8 * page_size));
+
+	ASSERT_EQ(load_module(file), 0);
+	self->fd = open_mirror(0);
+	self->other = open_mirror(1);
+	ASSERT_GE(self->fd, 0);
+	munmap(ptr, 8 * page_size);
+	free(mirror);
+}
+
+/* A thread for each CPU touches what is on the device, to be there together. */
+static void *touch_for_ever(void *ptr)
+{
+	for (;;)
+		hmm_load(ptr);
+	return NULL;
+}
+
+/* Many faults on one page, and the module goes as soon as it is home. */
+TEST_FAULTS(module_unloaded_after_device_memory)
+{
+	const char *file = getenv("HMM_MODULE");
+	struct hmm_dmirror_cmd cmd;
+	char mirror[page_size];
+	int i, n;
+	pid_t pid;
+
+	if (!file)
+		SKIP(return, "HMM_MODULE does not say where the module is");
+	ASSERT_EQ(close(self->other), 0);
+	ASSERT_EQ(close(self->fd), 0);
+	for (i = 0; i < 20; i++) {
+		pid = fork();
+		ASSERT_GE(pid, 0);
+		if (!pid) {
+			char *ptr = hmm_mmap(page_size);
+			int fd = open_mirror(0);
+			pthread_t thread;
+
+			*ptr = 1;
+			for (n = 0; n < 3; n++)
+				pthread_create(&thread, NULL, touch_for_ever,
+					       ptr);
+			while (!hmm_range_cmd(fd, HMM_DMIRROR_MIGRATE, ptr, 1,
+					      mirror, &cmd) && n++ < 50)
+				;
+			close(fd);
+			touch_for_ever(ptr);
+		}
+		/* Not before it has begun */
+		usleep(5000);
+		for (n = 0; n < 100000 && unload_module(); n++)
+			sched_yield();
+		ASSERT_LT(n, 100000);
+		kill(pid, SIGKILL);
+		ASSERT_EQ(exit_status(pid), -SIGKILL);
+		ASSERT_EQ(load_module(file), 0);
+	}
+	self->fd = open_mirror(0);
+	self->other = open_mirror(1);
+	ASSERT_GE(self->fd, 0);
 }
 
 TEST_HARNESS_MAIN

@@ -17,9 +17,11 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <time.h>
 #include <sys/ipc.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -993,31 +995,55 @@ SHARED(failed_migration)
 	close(pipefd[1]);
 }
 
-/* Out to swap and back, with what the device has written */
-SHARED(swap)
+/* Have all pages reclaimed. Returns how many are still there. */
+static long page_out(struct side *side)
 {
 	long there;
 	int tries;
 
-	if (hmm_read_kb("/proc/meminfo", NULL, "SwapTotal:") <= 0)
-		SKIP(return, "No swap");
-	BEGIN_MAPPED();
-	ASSERT_EQ(peer(self, OP_UNMAP, 0, NPAGES), 0);
 	for (tries = 0; tries < 100; tries++) {
-		ASSERT_EQ(madvise(self->me.map, NPAGES * page_size,
-				  MADV_PAGEOUT), 0);
-		there = present(&self->me, 0, NPAGES) +
-			  count(&self->me, 0, NPAGES);
+		madvise(side->map, NPAGES * page_size, MADV_PAGEOUT);
+		there = present(side, 0, NPAGES) + count(side, 0, NPAGES);
 		if (!there)
 			break;
 		usleep(50000);
 	}
-	ASSERT_EQ(there, 0);
+	return there;
+}
+
+/* Out to swap and back, with what the device has written */
+SHARED(swap)
+{
+	if (hmm_read_kb("/proc/meminfo", NULL, "SwapTotal:") <= 0)
+		SKIP(return, "No swap");
+	BEGIN_MAPPED();
+	ASSERT_EQ(peer(self, OP_UNMAP, 0, NPAGES), 0);
+	ASSERT_EQ(page_out(&self->me), 0);
 	ASSERT_EQ(PEER_MAPS, 0);
 	ASSERT_EQ(peer(self, OP_READ, 1, 1), DEVICE_ONE + 1);
 	ASSERT_EQ(device_add(&self->me, 0, NPAGES), 0);
 	ASSERT_EQ(peer(self, OP_READ, 1, 1), 2 * DEVICE_ONE + 1);
 	ASSERT_EQ(hmm_load(counter(&self->me, NPAGES - 1)), 2 * DEVICE_ONE + 1);
+}
+
+/* No CPU has written there, and no mapping tells reclaim what the device has. */
+SHARED(swap_of_what_was_only_read)
+{
+	struct side *me = &self->me;
+	int i;
+
+	if (hmm_read_kb("/proc/meminfo", NULL, "SwapTotal:") <= 0)
+		SKIP(return, "No swap");
+	for (i = 0; i < NPAGES; i++)
+		ASSERT_EQ(hmm_load(counter(me, i)), 0);
+	ASSERT_EQ(device_add(me, 0, NPAGES), 0);
+	ASSERT_EQ(munmap(me->map, NPAGES * page_size), 0);
+	ASSERT_EQ(map_me(me, NPAGES, PROT_READ | PROT_WRITE, MAP_SHARED), 0);
+	for (i = 0; i < NPAGES; i++)
+		ASSERT_EQ(hmm_load(counter(me, i)), DEVICE_ONE);
+	ASSERT_EQ(page_out(me), 0);
+	for (i = 0; i < NPAGES; i++)
+		ASSERT_EQ(hmm_load(counter(me, i)), DEVICE_ONE);
 }
 
 /* The page is lost, to both processes and to the device. */
@@ -1156,6 +1182,135 @@ SHARED(huge_mapping)
 	ASSERT_EQ(present(&huge, 3, 2), 0);
 	ASSERT_EQ(hmm_load(counter(&huge, 3)), DEVICE_ONE);
 	ASSERT_EQ(peer(self, OP_COUNT, 3, 2), 0);
+}
+
+/*
+ * Map the huge page anew: how many faults does it take to read the rest of it? -1
+ * if it is not mapped by a PMD.
+ */
+static long faults_after_first(struct _test_data_shared *self, struct side *huge)
+{
+	const unsigned long npages = TWOMEG / page_size;
+	struct rusage before, after;
+	unsigned long i;
+
+	if (!map_huge(self, huge))
+		return -1;
+	getrusage(RUSAGE_THREAD, &before);
+	for (i = 0; i < npages; i++)
+		hmm_load(counter(huge, i));
+	getrusage(RUSAGE_THREAD, &after);
+	return after.ru_minflt - before.ru_minflt;
+}
+
+#define ASSERT_WHOLE_AGAIN(huge)					\
+do {									\
+	ASSERT_EQ(faults_after_first(self, huge), 0);			\
+	ASSERT_FALSE(is_marked(pfn_of(huge, 0)));			\
+} while (0)
+
+/*
+ * A device has had some of a huge page, and its process has let go of it. That is
+ * over, whichever way it went.
+ */
+SHARED(huge_page_after_munmap)
+{
+	struct side huge;
+
+	munmap(self->me.map, NPAGES * page_size);
+	if (!map_huge(self, &huge))
+		SKIP(return, "No huge page to be had");
+	ASSERT_EQ(device_add(&huge, 3, 1), 0);
+	ASSERT_EQ(munmap(huge.map, TWOMEG), 0);
+	ASSERT_WHOLE_AGAIN(&huge);
+	ASSERT_EQ(hmm_load(counter(&huge, 3)), DEVICE_ONE);
+}
+
+SHARED(huge_page_after_dontneed)
+{
+	struct side huge;
+
+	munmap(self->me.map, NPAGES * page_size);
+	if (!map_huge(self, &huge))
+		SKIP(return, "No huge page to be had");
+	ASSERT_EQ(device_add(&huge, 0, TWOMEG / page_size), 0);
+	ASSERT_EQ(madvise(huge.map, TWOMEG, MADV_DONTNEED), 0);
+	ASSERT_WHOLE_AGAIN(&huge);
+	ASSERT_EQ(hmm_load(counter(&huge, 3)), DEVICE_ONE);
+}
+
+SHARED(huge_page_after_exit)
+{
+	struct side huge;
+
+	munmap(self->me.map, NPAGES * page_size);
+	if (!map_huge(self, &huge))
+		SKIP(return, "No huge page to be had");
+	ASSERT_EQ(PEER_MAPS, 0);
+	ASSERT_EQ(peer(self, OP_DEVICE_ADD, 0, 1), 0);
+	ASSERT_EQ(munmap(huge.map, TWOMEG), 0);
+	ASSERT_EQ(kill(self->pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(self->pid, NULL, 0), self->pid);
+	ASSERT_WHOLE_AGAIN(&huge);
+	ASSERT_EQ(hmm_load(counter(&huge, 0)), DEVICE_ONE);
+}
+
+/* The page goes from under the mapping of the process that goes on. */
+SHARED(huge_page_after_other_pages)
+{
+	struct side huge;
+
+	munmap(self->me.map, NPAGES * page_size);
+	if (!map_huge(self, &huge))
+		SKIP(return, "No huge page to be had");
+	ASSERT_EQ(PEER_MAPS, 0);
+	ASSERT_EQ(peer(self, OP_CPU_ADD, 0, NPAGES), 0);
+	ASSERT_EQ(device_add(&huge, 3, 1), 0);
+	/* What the peer has mapped of it are other pages. */
+	ASSERT_EQ(munmap(huge.map, TWOMEG), 0);
+	ASSERT_EQ(peer(self, OP_UNMAP, 0, 4), 0);
+	ASSERT_WHOLE_AGAIN(&huge);
+	ASSERT_EQ(hmm_load(counter(&huge, 3)), DEVICE_ONE + 1);
+}
+
+/* The first page is one among others, although it has the mark of all. */
+SHARED(huge_page_first)
+{
+	struct side huge;
+
+	munmap(self->me.map, NPAGES * page_size);
+	if (!map_huge(self, &huge))
+		SKIP(return, "No huge page to be had");
+	ASSERT_EQ(PEER_MAPS, 0);
+	ASSERT_EQ(peer(self, OP_DEVICE_ADD, 5, 1), 0);
+	ASSERT_EQ(hmm_load(counter(&huge, 0)), 0);
+	ASSERT_EQ(peer(self, OP_READ, 0, 1), 0);
+	ASSERT_EQ(peer(self, OP_COUNT, 0, NPAGES), 1);
+
+	ASSERT_EQ(peer(self, OP_DEVICE_ADD, 0, 1), 0);
+	ASSERT_EQ(hmm_load(counter(&huge, 6)), 0);
+	ASSERT_EQ(peer(self, OP_COUNT, 0, NPAGES), 2);
+	ASSERT_EQ(hmm_load(counter(&huge, 0)), DEVICE_ONE);
+	ASSERT_EQ(peer(self, OP_COUNT, 0, NPAGES), 0);
+}
+
+/* What has been zapped is the CPU's when it is mapped anew, and stays so. */
+SHARED(huge_page_in_part)
+{
+	struct side huge;
+
+	munmap(self->me.map, NPAGES * page_size);
+	if (!map_huge(self, &huge))
+		SKIP(return, "No huge page to be had");
+	ASSERT_EQ(device_add(&huge, 3, 10), 0);
+	ASSERT_EQ(madvise(counter(&huge, 4), page_size, MADV_DONTNEED), 0);
+	ASSERT_EQ(count(&huge, 3, 10), 9);
+	ASSERT_EQ(PEER_MAPS, 0);
+	ASSERT_EQ(peer(self, OP_READ, 4, 1), DEVICE_ONE);
+	ASSERT_EQ(hmm_load(counter(&huge, 4)), DEVICE_ONE);
+	ASSERT_EQ(count(&huge, 3, 10), 9);
+	ASSERT_EQ(peer(self, OP_READ, 5, 1), DEVICE_ONE);
+	ASSERT_EQ(count(&huge, 3, 10), 0);
 }
 
 /* Mapped a second time, where nothing has been touched and is to be split */
@@ -1331,6 +1486,99 @@ SHARED(race_of_moves)
 	for (i = 0; i < npages; i++)
 		ASSERT_EQ(hmm_load(counter(&self->me, i)),
 			  rounds * DEVICE_ONE + 1);
+}
+
+/* Maps the first page of the file as often as it can, and drops it in its time. */
+static void drop_mappings(struct side *side, int nr, int to_parent)
+{
+	char **maps = calloc(nr, sizeof(*maps));
+	int i;
+
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	for (i = 0; i < nr; i++) {
+		maps[i] = mmap(NULL, page_size, PROT_READ, MAP_SHARED,
+			       side->file, 0);
+		if (maps[i] == MAP_FAILED)
+			break;
+		hmm_load(maps[i]);
+	}
+	if (write(to_parent, &i, sizeof(i)) != sizeof(i))
+		_exit(1);
+	while (i) {
+		munmap(maps[--i], page_size);
+		usleep(1000);
+	}
+	_exit(0);
+}
+
+/* How long mmap() of this process takes, at worst, for a while; in us */
+static long worst_mmap(int seconds)
+{
+	struct timespec begin, before, after;
+	long us, worst = 0;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	do {
+		clock_gettime(CLOCK_MONOTONIC, &before);
+		munmap(mmap(NULL, page_size, PROT_NONE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), page_size);
+		clock_gettime(CLOCK_MONOTONIC, &after);
+		us = (after.tv_sec - before.tv_sec) * 1000000 +
+		     (after.tv_nsec - before.tv_nsec) / 1000;
+		if (us > worst)
+			worst = us;
+		usleep(100);
+	} while (after.tv_sec < begin.tv_sec + seconds);
+	return worst;
+}
+
+static bool stop_making;
+
+static void *keep_making(void *data)
+{
+	struct side *me = data;
+	long made = 0;
+
+	while (!__atomic_load_n(&stop_making, __ATOMIC_RELAXED)) {
+		if (make(me, 0, 1) == 0)
+			made++;
+		hmm_load(counter(me, 0));
+	}
+	return (void *)made;
+}
+
+/*
+ * Another user maps the page very often, and drops one mapping after the other. It
+ * can never be told if these are all mappings, and mmap_lock is not to be held for
+ * as long as he has some left.
+ */
+SHARED(mappings_that_go)
+{
+	const int nr = 20000;
+	pthread_t thread;
+	int n, fds[2];
+	long worst;
+	pid_t pid;
+
+	cpu_add(&self->me, 0, 1);
+	ASSERT_EQ(pipe(fds), 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid)
+		drop_mappings(&self->me, nr, fds[1]);
+	ASSERT_EQ(read(fds[0], &n, sizeof(n)), sizeof(n));
+	ASSERT_EQ(n, nr);
+	ASSERT_EQ(pthread_create(&thread, NULL, keep_making, &self->me), 0);
+	worst = worst_mmap(20);
+	TH_LOG("mmap() took %ld ms at worst", worst / 1000);
+	__atomic_store_n(&stop_making, true, __ATOMIC_RELAXED);
+	ASSERT_EQ(kill(pid, SIGKILL), 0);
+	ASSERT_EQ(waitpid(pid, NULL, 0), pid);
+	pthread_join(thread, NULL);
+	ASSERT_EQ(make(&self->me, 0, 1), 0);
+	ASSERT_LT(worst, 4 * 1000 * 1000);
+	close(fds[0]);
+	close(fds[1]);
 }
 
 TEST_HARNESS_MAIN

@@ -4,9 +4,10 @@
  * a test which is named after it.
  *
  * Every test starts with pages that belong to the test device, which has written
- * to them. /proc/self/pagemap says what stands in the page table, and
- * /proc/kpageflags what the pages are. The counts of the mm are checked by the
- * kernel when the process ends: "Bad rss-counter", "Bad page state".
+ * to them. Those named "pinned" have pinned them, too. /proc/self/pagemap says
+ * what stands in the page table, and /proc/kpageflags what the pages are. The
+ * counts of the mm are checked by the kernel when the process ends: "Bad
+ * rss-counter", "Bad page state".
  *
  * Needs root. Tests that need swap, two memory nodes, or an option of the kernel
  * which is not there are skipped.
@@ -35,6 +36,10 @@
 #define MADV_PAGEOUT	21
 #endif
 
+/* <linux/io_uring.h> does not go with <sys/mount.h>. Its parameters are zeroes. */
+#define IORING_REGISTER_BUFFERS	0
+#define IO_URING_PARAMS_SIZE	120
+
 /* Not in the uapi header, and only for those who debug the kernel */
 #define KPF_RESERVED	32
 #define KPF_MLOCKED	33
@@ -51,6 +56,9 @@ static const uint64_t PM_PRESENT = 1ULL << 63;
 #define PM_TYPE(pm)	((pm) & ((1 << PM_TYPE_BITS) - 1))
 
 #define NPAGES		64
+
+/* The moments of a move at which is looked what another can do to it */
+#define MOVED_ROUNDS	40
 
 /* Half-seconds to wait for what a kernel thread does, however slow it is */
 #define PATIENCE	500
@@ -774,6 +782,19 @@ WALKER(mlock_onfault)
 	memcg_remove("onfault");
 }
 
+/* It is found at once, and stays with the device. */
+WALKER(mlock_onfault_at_once)
+{
+	drain_lru();
+	ASSERT_EQ(mlock2(self->ptr, self->size, MLOCK_ONFAULT), 0);
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_MLOCKED), NPAGES);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Locked:"), self->size >> 10);
+	EXPECT_UNDISTURBED();
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+	ASSERT_EQ(munlock(self->ptr, self->size), 0);
+	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_MLOCKED), 0);
+}
+
 static bool is_idle(const void *ptr)
 {
 	uint64_t pfn = pfn_of(ptr), bits = 0;
@@ -807,6 +828,47 @@ WALKER(page_idle)
 
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
 	EXPECT_FALSE(is_idle(self->ptr));
+}
+
+/* What the CPU has used last is not idle because a device has it now. */
+WALKER(page_idle_keeps_what_the_cpu_did)
+{
+	if (access("/sys/kernel/mm/page_idle/bitmap", F_OK))
+		SKIP(return, "No idle page tracking");
+	drain_lru();
+	ASSERT_EQ(set_idle(self->ptr), 0);
+	ASSERT_TRUE(is_idle(self->ptr));
+	EXPECT_EQ(*(uint64_t *)self->ptr, DEVICE_ONE);
+	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, NPAGES), 0);
+	EXPECT_FALSE(is_idle(self->ptr));
+	EXPECT_UNDISTURBED();
+}
+
+/* Used by the CPU before the device got them; then this is to be forgotten. */
+WALKER(clear_refs_referenced)
+{
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Referenced:"), self->size >> 10);
+	ASSERT_EQ(hmm_write_file("/proc/self/clear_refs", "3"), 0);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Referenced:"), self->size >> 10);
+	ASSERT_EQ(hmm_write_file("/proc/self/clear_refs", "1"), 0);
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Referenced:"), 0);
+	EXPECT_UNDISTURBED();
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Referenced:"), self->size >> 10);
+}
+
+/* The same for the parts of a huge page */
+WALKER(clear_refs_referenced_thp)
+{
+	char *ptr = hmm_mmap_thp(TWOMEG);
+
+	if (!ptr)
+		SKIP(return, "Huge page could not be allocated");
+	ASSERT_EQ(hmm_make_exclusive(self->fd, ptr, TWOMEG / page_size), 0);
+	EXPECT_EQ(hmm_smaps_kb(ptr, "Referenced:"), TWOMEG >> 10);
+	ASSERT_EQ(hmm_write_file("/proc/self/clear_refs", "2"), 0);
+	EXPECT_EQ(hmm_smaps_kb(ptr, "Referenced:"), 0);
+	munmap(ptr, TWOMEG);
 }
 
 static int clear_soft_dirty(void)
@@ -851,6 +913,104 @@ WALKER(soft_dirty_through_migration)
 	ptr[8] ^= 1;
 	EXPECT_TRUE(is_soft_dirty(ptr));
 	EXPECT_EQ(count(ptr, NPAGES, is_soft_dirty), 1);
+	munmap(ptr, TWOMEG);
+}
+
+static void *move_to_other_node(void *ptr)
+{
+	int status;
+
+	move_to_node(ptr, 1, !node_of(ptr), &status);
+	return NULL;
+}
+
+/*
+ * Clear the soft-dirty bits a while after a move of the huge page has begun, and
+ * write to each part of it when that is over. How many writes are not seen?
+ */
+static unsigned long count_unseen_writes(char *ptr, unsigned long usec)
+{
+	const unsigned long npages = TWOMEG / page_size;
+	pthread_t thread;
+	unsigned long i;
+
+	pthread_create(&thread, NULL, move_to_other_node, ptr);
+	usleep(usec);
+	i = clear_soft_dirty();
+	pthread_join(thread, NULL);
+	if (i)
+		return npages;
+	for (i = 0; i < npages; i++)
+		ptr[i * page_size + 8] ^= 1;
+	return npages - count(ptr, npages, is_soft_dirty);
+}
+
+static unsigned long usec_of_a_move(char *ptr)
+{
+	struct timespec begin, end;
+
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	move_to_other_node(ptr);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	return (end.tv_sec - begin.tv_sec) * 1000000 +
+	       (end.tv_nsec - begin.tv_nsec) / 1000;
+}
+
+/*
+ * The next write is seen also if a page is being moved when the bit is cleared.
+ * That is tried at different moments of a move. @fd may be a device that takes the
+ * page before each.
+ */
+static void write_while_moved(struct __test_metadata *_metadata, char *ptr,
+			      int fd)
+{
+	const unsigned long usec = usec_of_a_move(ptr);
+	unsigned long unseen = 0;
+	int i;
+
+	for (i = 0; i < MOVED_ROUNDS; i++) {
+		if (fd >= 0)
+			hmm_make_exclusive(fd, ptr, TWOMEG / page_size);
+		unseen += count_unseen_writes(ptr, usec * i / MOVED_ROUNDS);
+	}
+	EXPECT_EQ(unseen, 0);
+}
+
+#define HUGE_TO_BE_MOVED(ptr) do {					\
+	if (!two_nodes())						\
+		SKIP(return, "One node only");				\
+	ptr = hmm_mmap_thp(TWOMEG);					\
+	if (!ptr)							\
+		SKIP(return, "Huge page could not be allocated");	\
+} while (0)
+
+WALKER(soft_dirty_while_moved)
+{
+	char *ptr;
+
+	HUGE_TO_BE_MOVED(ptr);
+	/* After that it is mapped by PTEs. */
+	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ), 0);
+	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ | PROT_WRITE), 0);
+	write_while_moved(_metadata, ptr, -1);
+	munmap(ptr, TWOMEG);
+}
+
+WALKER(soft_dirty_while_moved_from_device)
+{
+	char *ptr;
+
+	HUGE_TO_BE_MOVED(ptr);
+	write_while_moved(_metadata, ptr, self->fd);
+	munmap(ptr, TWOMEG);
+}
+
+WALKER(soft_dirty_while_moved_thp)
+{
+	char *ptr;
+
+	HUGE_TO_BE_MOVED(ptr);
+	write_while_moved(_metadata, ptr, -1);
 	munmap(ptr, TWOMEG);
 }
 
@@ -939,6 +1099,374 @@ WALKER(uffd_wp_and_back)
 	self->ptr[8] = 1;
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
 	close(uffd);
+}
+
+/*
+ * Have a thread write there, and see that it does not wait for the handler. If
+ * it does, let it go. Returns whether it has gone through.
+ */
+static bool write_goes_through(int uffd, char *ptr)
+{
+	struct uffd_write w = { .ptr = ptr };
+	struct uffd_msg msg;
+	bool waits = false;
+
+	fcntl(uffd, F_SETFL, O_NONBLOCK);
+	pthread_create(&w.thread, NULL, uffd_write, &w);
+	while (pthread_tryjoin_np(w.thread, NULL)) {
+		if (read(uffd, &msg, sizeof(msg)) == sizeof(msg)) {
+			waits = true;
+			hmm_write_protect(uffd, ptr, page_size, false);
+		}
+		usleep(100);
+	}
+	return !waits;
+}
+
+static int uffd_register(int uffd, void *ptr, unsigned long size,
+			 unsigned long mode)
+{
+	struct uffdio_register reg = {
+		.range = { .start = (uintptr_t)ptr, .len = size },
+		.mode = mode,
+	};
+
+	return ioctl(uffd, UFFDIO_REGISTER, &reg) ? -errno : 0;
+}
+
+static int uffd_unregister(int uffd, void *ptr, unsigned long size)
+{
+	struct uffdio_range range = { .start = (uintptr_t)ptr, .len = size };
+
+	return ioctl(uffd, UFFDIO_UNREGISTER, &range) ? -errno : 0;
+}
+
+/* The ways in which a registration ends */
+enum wp_end {
+	WP_UNREGISTER,
+	WP_CLOSE,
+	WP_MOVE,
+	WP_OTHER_MODE,
+	NR_WP_ENDS
+};
+
+/*
+ * End the registration at @uffd that way, and make a new one for the same
+ * memory, which is at @to then if it moves. Returns the new descriptor.
+ */
+static int register_anew(int uffd, enum wp_end end, char **ptr, char *to,
+			 unsigned long size)
+{
+	switch (end) {
+	case WP_UNREGISTER:
+		if (uffd_unregister(uffd, *ptr, size))
+			return -1;
+		break;
+	case WP_MOVE:
+		if (mremap(*ptr, size, size, MREMAP_MAYMOVE | MREMAP_FIXED,
+			   to) != to)
+			return -1;
+		*ptr = to;
+		break;
+	case WP_OTHER_MODE:
+		if (uffd_register(uffd, *ptr, size,
+				  UFFDIO_REGISTER_MODE_MISSING) ||
+		    uffd_register(uffd, *ptr, size, UFFDIO_REGISTER_MODE_WP))
+			return -1;
+		return uffd;
+	default:
+		break;
+	}
+	close(uffd);
+	return hmm_userfaultfd(*ptr, size, UFFDIO_REGISTER_MODE_WP);
+}
+
+/* One page each, as a PTE that is protected can be found */
+enum wp_kind {
+	WP_PRESENT,
+	WP_SWAPPED,
+	WP_ON_DEVICE,
+	WP_EXCLUSIVE,
+	WP_RESTORED,
+	NR_WP_KINDS
+};
+
+static int map_wp_kinds(int fd, char *ptr)
+{
+	struct hmm_dmirror_cmd cmd;
+	char copy[page_size];
+	int uffd, ret;
+
+	fill_pages(ptr, NR_WP_KINDS);
+	ret = hmm_range_cmd(fd, HMM_DMIRROR_MIGRATE,
+			    ptr + WP_ON_DEVICE * page_size, 1, copy, &cmd) ?:
+	      hmm_make_exclusive(fd, ptr + WP_EXCLUSIVE * page_size, 2);
+	if (ret)
+		return ret;
+	uffd = hmm_userfaultfd(ptr, NR_WP_KINDS * page_size,
+			       UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		return uffd;
+	hmm_write_protect(uffd, ptr, NR_WP_KINDS * page_size, true);
+	madvise(ptr + WP_SWAPPED * page_size, page_size, MADV_PAGEOUT);
+	hmm_load(ptr + WP_RESTORED * page_size);
+	return uffd;
+}
+
+/*
+ * Nothing is left of write protection when memory is registered anew, for CPU
+ * or device. What is protected then still is.
+ */
+WALKER(uffd_wp_does_not_outlive_registration)
+{
+	const unsigned long size = NR_WP_KINDS * page_size;
+	int uffd, i, end;
+	char *ptr, *to;
+
+	for (end = 0; end < 2 * NR_WP_ENDS; end++) {
+		ptr = hmm_mmap(size);
+		to = hmm_mmap(size);
+		uffd = map_wp_kinds(self->fd, ptr);
+		if (uffd < 0)
+			SKIP(return, "No userfaultfd write protection");
+		ASSERT_TRUE(is_present(ptr + WP_PRESENT * page_size));
+		ASSERT_FALSE(is_present(ptr + WP_ON_DEVICE * page_size));
+		ASSERT_TRUE(is_entry(ptr + WP_EXCLUSIVE * page_size));
+		ASSERT_TRUE(is_present(ptr + WP_RESTORED * page_size));
+		ASSERT_NE(have_swap(),
+			  is_present(ptr + WP_SWAPPED * page_size));
+
+		uffd = register_anew(uffd, end / 2, &ptr, to, size);
+		ASSERT_GE(uffd, 0);
+		for (i = 0; i < NR_WP_KINDS; i++) {
+			char *page = ptr + i * page_size;
+
+			EXPECT_TRUE(end % 2 ?
+				    !hmm_atomic_add(self->fd, page, 1, 1) :
+				    write_goes_through(uffd, page));
+			hmm_write_protect(uffd, page, page_size, true);
+			EXPECT_EQ(hmm_make_exclusive(self->fd, page, 1),
+				  -EFAULT);
+		}
+		close(uffd);
+		munmap(ptr, size);
+	}
+}
+
+/* The same for huge pages: in one piece, and split */
+WALKER(uffd_wp_of_huge_page_does_not_outlive_registration)
+{
+	char *ptr, *to;
+	int uffd, end;
+
+	for (end = 0; end < NR_WP_ENDS; end++) {
+		ptr = hmm_mmap_thp(TWOMEG);
+		to = hmm_mmap_thp(TWOMEG);
+		if (!ptr || !to)
+			SKIP(return, "No huge pages");
+		uffd = hmm_userfaultfd(ptr, TWOMEG, UFFDIO_REGISTER_MODE_WP);
+		if (uffd < 0)
+			SKIP(return, "No userfaultfd write protection");
+		ASSERT_EQ(hmm_write_protect(uffd, ptr, TWOMEG, true), 0);
+		uffd = register_anew(uffd, end, &ptr, to, TWOMEG);
+		ASSERT_GE(uffd, 0);
+		EXPECT_EQ(hmm_smaps_kb(ptr, "AnonHugePages:"), TWOMEG >> 10);
+		EXPECT_TRUE(write_goes_through(uffd, ptr));
+		EXPECT_EQ(hmm_make_exclusive(self->fd, ptr + TWOMEG / 2, 1), 0);
+		EXPECT_TRUE(write_goes_through(uffd, ptr + page_size));
+		close(uffd);
+		munmap(ptr, TWOMEG);
+		munmap(to, TWOMEG);
+	}
+}
+
+/* Move the pages from node to node. */
+struct mover {
+	pthread_t	thread;
+	char		*ptr;
+	unsigned long	npages;
+	bool		stop;
+	unsigned long	moved;
+};
+
+static void *move_on(void *arg)
+{
+	struct mover *m = arg;
+	int status[m->npages], node = 0;
+
+	while (!__atomic_load_n(&m->stop, __ATOMIC_RELAXED)) {
+		node = !node;
+		move_to_node(m->ptr, m->npages, node, status);
+		m->moved += status[0] == node;
+	}
+	return NULL;
+}
+
+/* While the pages are moved, protection is neither lost nor left. */
+static void protect_what_moves(struct __test_metadata *_metadata, char *ptr,
+			       unsigned long npages, unsigned long step)
+{
+	const unsigned long size = npages * step;
+	struct mover mover = { .ptr = ptr, .npages = step == page_size ?
+						     npages : 1 };
+	int uffd, i, round;
+
+	if (!two_nodes())
+		SKIP(return, "No other node");
+	uffd = hmm_userfaultfd(ptr, size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(pthread_create(&mover.thread, NULL, move_on, &mover), 0);
+	for (round = 0; round < 30; round++) {
+		ASSERT_EQ(hmm_write_protect(uffd, ptr, size, true), 0);
+		for (i = 0; i < npages && !(round % 2); i++)
+			EXPECT_FALSE(write_goes_through(uffd, ptr + i * step));
+		ASSERT_EQ(hmm_write_protect(uffd, ptr, size, true), 0);
+		ASSERT_EQ(uffd_unregister(uffd, ptr, size), 0);
+		ASSERT_EQ(uffd_register(uffd, ptr, size,
+					UFFDIO_REGISTER_MODE_WP), 0);
+		for (i = 0; i < npages && !(round % 2); i++)
+			EXPECT_TRUE(write_goes_through(uffd, ptr + i * step));
+	}
+	__atomic_store_n(&mover.stop, true, __ATOMIC_RELAXED);
+	pthread_join(mover.thread, NULL);
+	EXPECT_GT(mover.moved, 0);
+	close(uffd);
+}
+
+WALKER(uffd_wp_while_pages_move)
+{
+	protect_what_moves(_metadata, self->ptr, 8, page_size);
+}
+
+WALKER(uffd_wp_while_huge_page_moves)
+{
+	char *ptr = hmm_mmap_thp(TWOMEG);
+
+	if (!ptr)
+		SKIP(return, "No huge pages");
+	protect_what_moves(_metadata, ptr, 1, TWOMEG);
+	munmap(ptr, TWOMEG);
+}
+
+/* A huge page that has moved is as protected as before. */
+WALKER(uffd_wp_of_huge_page_that_has_moved)
+{
+	char *ptr = hmm_mmap_thp(TWOMEG);
+	int status = -1;
+	int uffd;
+
+	if (!ptr || !two_nodes())
+		SKIP(return, "No huge pages, or no other node");
+	uffd = hmm_userfaultfd(ptr, TWOMEG, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, ptr, TWOMEG, true), 0);
+	ASSERT_EQ(move_to_node(ptr, 1, !node_of(ptr), &status), 0);
+	ASSERT_GE(status, 0);
+	EXPECT_EQ(hmm_smaps_kb(ptr, "AnonHugePages:"), TWOMEG >> 10);
+	EXPECT_FALSE(write_goes_through(uffd, ptr));
+	close(uffd);
+	munmap(ptr, TWOMEG);
+}
+
+/* Hold a reference to each page. Returns the pipe's end to close, or an error. */
+static int hold_pages(char *ptr, unsigned long npages)
+{
+	struct iovec iov = { ptr, npages * page_size };
+	int fds[2];
+
+	if (pipe(fds))
+		return -errno;
+	if (vmsplice(fds[1], &iov, 1, 0) != iov.iov_len)
+		return -EIO;
+	close(fds[1]);
+	return fds[0];
+}
+
+/*
+ * Whoever holds a page that is not protected goes on to see what is written
+ * there: registering and resolving do not take the write bit away.
+ */
+WALKER(uffd_wp_resolve_leaves_others)
+{
+	char *ptr = hmm_mmap(self->size);
+	uint64_t pfn[3];
+	int uffd, held, i;
+
+	fill_pages(ptr, 3);
+	for (i = 0; i < 3; i++)
+		pfn[i] = pfn_of(ptr + i * page_size);
+	held = hold_pages(ptr, 3);
+	ASSERT_GE(held, 0);
+	uffd = hmm_userfaultfd(ptr, self->size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ptr[0] = 1;
+	EXPECT_EQ(pfn_of(ptr), pfn[0]);
+	ASSERT_EQ(hmm_write_protect(uffd, ptr, self->size, false), 0);
+	ptr[page_size] = 1;
+	EXPECT_EQ(pfn_of(ptr + page_size), pfn[1]);
+	close(uffd);
+	uffd = hmm_userfaultfd(ptr, self->size, UFFDIO_REGISTER_MODE_WP);
+	ptr[2 * page_size] = 1;
+	EXPECT_EQ(pfn_of(ptr + 2 * page_size), pfn[2]);
+	close(uffd);
+	close(held);
+	munmap(ptr, self->size);
+}
+
+static long minor_faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+/* Nor from a huge page: the next write does not even fault. */
+WALKER(uffd_wp_resolve_leaves_other_huge_pages)
+{
+	char *ptr = hmm_mmap_thp(TWOMEG);
+	long faults = minor_faults();
+	int uffd;
+
+	if (!ptr)
+		SKIP(return, "No huge pages");
+	uffd = hmm_userfaultfd(ptr, TWOMEG, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, ptr, TWOMEG, false), 0);
+	faults = minor_faults();
+	ptr[0] = 1;
+	EXPECT_EQ(minor_faults(), faults);
+	close(uffd);
+	munmap(ptr, TWOMEG);
+}
+
+/* Written while nobody was registered: it stays writable then. */
+WALKER(uffd_wp_written_between_registrations)
+{
+	char *ptr = hmm_mmap(page_size);
+	int uffd, held;
+	uint64_t pfn;
+
+	*ptr = 1;
+	uffd = hmm_userfaultfd(ptr, page_size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, ptr, page_size, true), 0);
+	close(uffd);
+	*ptr = 2;
+	pfn = pfn_of(ptr);
+	held = hold_pages(ptr, 1);
+	ASSERT_GE(held, 0);
+	uffd = hmm_userfaultfd(ptr, page_size, UFFDIO_REGISTER_MODE_WP);
+	EXPECT_TRUE(write_goes_through(uffd, ptr));
+	EXPECT_EQ(pfn_of(ptr), pfn);
+	close(uffd);
+	close(held);
+	munmap(ptr, page_size);
 }
 
 static int uffd_copy(int uffd, char *to, char *from)
@@ -1626,6 +2154,392 @@ WALKER(truncate_private_file)
 	close(file);
 }
 
+#define PINNED_PAGES	32
+
+FIXTURE(pinned)
+{
+	int		fd, ring;
+	unsigned long	size;
+	char		*ptr;
+	uint64_t	pfns[PINNED_PAGES];
+};
+
+/* Pin memory for as long as the file is open, as a buffer that io_uring may use. */
+static int pin(void *ptr, unsigned long size)
+{
+	uint64_t params[IO_URING_PARAMS_SIZE / sizeof(uint64_t)] = { 0 };
+	struct iovec buffer = { ptr, size };
+	int ring = syscall(__NR_io_uring_setup, 1, params);
+
+	if (ring >= 0 && syscall(__NR_io_uring_register, ring,
+				 IORING_REGISTER_BUFFERS, &buffer, 1)) {
+		close(ring);
+		return -1;
+	}
+	return ring;
+}
+
+/* Memory that is pinned, and that the device has had once since then */
+FIXTURE_SETUP(pinned)
+{
+	page_size = sysconf(_SC_PAGE_SIZE);
+	self->size = PINNED_PAGES * page_size;
+	self->fd = open("/dev/hmm_dmirror0", O_RDWR);
+	ASSERT_GE(self->fd, 0);
+	self->ptr = hmm_mmap(self->size);
+	ASSERT_NE(self->ptr, NULL);
+	fill_pages(self->ptr, PINNED_PAGES);
+	self->ring = pin(self->ptr, self->size);
+	pfns_of(self->ptr, PINNED_PAGES, self->pfns);
+	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, PINNED_PAGES, 1), 0);
+	exclusive_type = PM_TYPE(pm_of(self->ptr));
+	ASSERT_EQ(count(self->ptr, PINNED_PAGES, is_entry), PINNED_PAGES);
+}
+
+FIXTURE_TEARDOWN(pinned)
+{
+	munmap(self->ptr, self->size);
+	close(self->ring);
+	close(self->fd);
+}
+
+#define PINNED(name)							\
+	static void try_##name(struct __test_metadata *_metadata,	\
+			       struct _test_data_pinned *self);	\
+	TEST_F_TIMEOUT(pinned, name, 400)				\
+	{								\
+		if (self->ring < 0)					\
+			SKIP(return, "No io_uring");			\
+		try_##name(_metadata, self);				\
+	}								\
+	static void try_##name(struct __test_metadata *_metadata,	\
+			       struct _test_data_pinned *self)
+
+/*
+ * The CPU writes to each page, and has looked at some before. How many pages are
+ * not those any more that are pinned?
+ */
+static int touch_and_count_lost(char *ptr, const uint64_t *pfns, int npages)
+{
+	int i, lost = 0;
+
+	for (i = 0; i < npages; i++) {
+		uint64_t *word = (uint64_t *)(ptr + i * page_size);
+
+		if (i % 4 < 2)
+			hmm_load(word + 1);
+		word[1]++;
+		lost += pfn_of(word) != pfns[i];
+		word[1]--;
+	}
+	return lost;
+}
+
+/* What is pinned is what is mapped, and has what the device added. */
+#define EXPECT_STILL_PINNED() do {					\
+	EXPECT_EQ(touch_and_count_lost(self->ptr, self->pfns,		\
+				       PINNED_PAGES), 0);		\
+	EXPECT_TRUE(pages_filled(self->ptr, PINNED_PAGES, 1));		\
+} while (0)
+
+static int set_writable(char *ptr, unsigned long size, bool writable)
+{
+	return mprotect(ptr, size, PROT_READ | (writable ? PROT_WRITE : 0));
+}
+
+/* Fork; does the child see pages that are those of the parent, or copies? */
+static bool fork_sees(const char *ptr, int npages)
+{
+	int status = -1;
+	pid_t pid = fork();
+
+	if (!pid)
+		_exit(pages_filled(ptr, npages, 1) ? 0 : 1);
+	waitpid(pid, &status, 0);
+	return !status;
+}
+
+PINNED(clear_refs)
+{
+	ASSERT_EQ(clear_soft_dirty(), 0);
+	EXPECT_EQ(count(self->ptr, PINNED_PAGES, is_entry), PINNED_PAGES);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, PINNED_PAGES), 0);
+	EXPECT_STILL_PINNED();
+}
+
+/* Each of these would look at a soft-dirty bit that has been cleared. */
+PINNED(clear_refs_fork)
+{
+	ASSERT_EQ(clear_soft_dirty(), 0);
+	EXPECT_TRUE(fork_sees(self->ptr, PINNED_PAGES));
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(clear_refs_madvise_free)
+{
+	ASSERT_EQ(clear_soft_dirty(), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(clear_refs_move_pages)
+{
+	int status[PINNED_PAGES];
+
+	if (!two_nodes())
+		SKIP(return, "One node only");
+	ASSERT_EQ(clear_soft_dirty(), 0);
+	move_to_node(self->ptr, PINNED_PAGES, !node_of(self->ptr), status);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(mprotect_and_back)
+{
+	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
+	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
+	EXPECT_STILL_PINNED();
+}
+
+/*
+ * Between the two calls of mprotect() a mapping can only come back read-only. Who
+ * can do without it must not bring it back.
+ */
+PINNED(mprotect_fork)
+{
+	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
+	EXPECT_TRUE(fork_sees(self->ptr, PINNED_PAGES));
+	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(mprotect_madvise_free)
+{
+	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
+	EXPECT_STILL_PINNED();
+}
+
+/* What MADV_FREE has been told of is unmapped even if it is pinned. */
+PINNED(mprotect_pageout_of_free_pages)
+{
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	drain_lru();
+	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, PINNED_PAGES), 0);
+	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(mprotect_move_pages)
+{
+	int status[PINNED_PAGES];
+
+	if (!two_nodes())
+		SKIP(return, "One node only");
+	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
+	move_to_node(self->ptr, PINNED_PAGES, !node_of(self->ptr), status);
+	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(mprotect_migrate_to_device)
+{
+	struct hmm_dmirror_cmd cmd;
+	char *mirror = malloc(self->size);
+
+	ASSERT_NE(mirror, NULL);
+	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
+	hmm_range_cmd(self->fd, HMM_DMIRROR_MIGRATE, self->ptr, PINNED_PAGES,
+		      mirror, &cmd);
+	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
+	EXPECT_STILL_PINNED();
+	free(mirror);
+}
+
+/* A scan does not run ahead of what it reads. */
+PINNED(mprotect_scan)
+{
+	const int read = 9;
+	int i;
+
+	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
+	for (i = 0; i < read; i++)
+		hmm_load(self->ptr + i * page_size);
+	EXPECT_EQ(count(self->ptr + read * page_size, PINNED_PAGES - read,
+			is_entry), PINNED_PAGES - read);
+	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
+	EXPECT_EQ(touch_and_count_lost(self->ptr + read * page_size,
+				       self->pfns + read, PINNED_PAGES - read),
+		  0);
+	EXPECT_TRUE(pages_filled(self->ptr, PINNED_PAGES, 1));
+}
+
+PINNED(fork)
+{
+	EXPECT_TRUE(fork_sees(self->ptr, PINNED_PAGES));
+	EXPECT_STILL_PINNED();
+}
+
+/* What the child gets is a page of its own. */
+PINNED(fork_copies)
+{
+	int go[2], status = -1;
+	pid_t pid;
+	char c;
+
+	ASSERT_EQ(pipe(go), 0);
+	pid = fork();
+	ASSERT_GE(pid, 0);
+	if (!pid) {
+		close(go[1]);
+		read(go[0], &c, 1);
+		_exit(pages_filled(self->ptr, PINNED_PAGES, 1) ? 0 : 1);
+	}
+	EXPECT_EQ(hmm_atomic_add(self->fd, self->ptr, PINNED_PAGES, 1), 0);
+	close(go[1]);
+	waitpid(pid, &status, 0);
+	close(go[0]);
+	EXPECT_EQ(status, 0);
+	EXPECT_TRUE(pages_filled(self->ptr, PINNED_PAGES, 2));
+	EXPECT_EQ(touch_and_count_lost(self->ptr, self->pfns, PINNED_PAGES), 0);
+}
+
+#define PROTECT_OR_SKIP(uffd) do {					\
+	uffd = hmm_userfaultfd(self->ptr, self->size,			\
+			       UFFDIO_REGISTER_MODE_WP);		\
+	if (uffd < 0)							\
+		SKIP(return, "No userfaultfd write protection");	\
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0); \
+} while (0)
+
+PINNED(uffd_wp_and_back)
+{
+	int uffd;
+
+	PROTECT_OR_SKIP(uffd);
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, false), 0);
+	EXPECT_STILL_PINNED();
+	close(uffd);
+}
+
+PINNED(uffd_wp_closed)
+{
+	int uffd;
+
+	PROTECT_OR_SKIP(uffd);
+	close(uffd);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(uffd_wp_fork)
+{
+	int uffd;
+
+	PROTECT_OR_SKIP(uffd);
+	EXPECT_TRUE(fork_sees(self->ptr, PINNED_PAGES));
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, false), 0);
+	EXPECT_STILL_PINNED();
+	close(uffd);
+}
+
+PINNED(uffd_wp_move_pages)
+{
+	int uffd, status[PINNED_PAGES];
+
+	if (!two_nodes())
+		SKIP(return, "One node only");
+	PROTECT_OR_SKIP(uffd);
+	move_to_node(self->ptr, PINNED_PAGES, !node_of(self->ptr), status);
+	close(uffd);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(madvise_pageout)
+{
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	EXPECT_EQ(count(self->ptr, PINNED_PAGES, is_swapped), 0);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(madvise_cold)
+{
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_COLD), 0);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(madvise_free)
+{
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(move_pages)
+{
+	int status[PINNED_PAGES];
+
+	if (!two_nodes())
+		SKIP(return, "One node only");
+	move_to_node(self->ptr, PINNED_PAGES, !node_of(self->ptr), status);
+	EXPECT_STILL_PINNED();
+}
+
+PINNED(migrate_to_device)
+{
+	struct hmm_dmirror_cmd cmd;
+	char *mirror = malloc(self->size);
+
+	ASSERT_NE(mirror, NULL);
+	hmm_range_cmd(self->fd, HMM_DMIRROR_MIGRATE, self->ptr, PINNED_PAGES,
+		      mirror, &cmd);
+	EXPECT_STILL_PINNED();
+	free(mirror);
+}
+
+PINNED(compaction)
+{
+	if (hmm_write_file("/proc/sys/vm/compact_memory", "1"))
+		SKIP(return, "No compaction");
+	EXPECT_STILL_PINNED();
+}
+
+/* Equal pages, which would be one without the pin */
+PINNED(ksm)
+{
+	memset(self->ptr, 1, self->size);
+	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, PINNED_PAGES / 2), 0);
+	if (ksm_start())
+		SKIP(return, "No KSM");
+	ASSERT_EQ(madvise(self->ptr, self->size, MADV_MERGEABLE), 0);
+	EXPECT_TRUE(wait_for_count(KSM "full_scans", 4));
+	EXPECT_EQ(touch_and_count_lost(self->ptr, self->pfns, PINNED_PAGES), 0);
+	ksm_stop();
+}
+
+PINNED(takeover)
+{
+	int fd = open("/dev/hmm_dmirror1", O_RDWR);
+
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(clear_soft_dirty(), 0);
+	ASSERT_EQ(hmm_make_exclusive(fd, self->ptr, PINNED_PAGES), 0);
+	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, PINNED_PAGES), 0);
+	EXPECT_STILL_PINNED();
+	close(fd);
+}
+
+PINNED(mremap)
+{
+	char *to = hmm_mmap(self->size);
+
+	ASSERT_NE(to, NULL);
+	ASSERT_EQ(mremap(self->ptr, self->size, self->size,
+			 MREMAP_MAYMOVE | MREMAP_FIXED, to), to);
+	self->ptr = to;
+	EXPECT_STILL_PINNED();
+}
+
 #ifdef __x86_64__
 
 #define TRACING	"/tmp/hmm-tracing"
@@ -1694,6 +2608,62 @@ WALKER(uprobe)
 	munmap(ptr, page_size);
 	close(file);
 	unlink("/tmp/hmm-probed");
+}
+
+#define SMALL	"/tmp/hmm-small"
+
+/* A child whose device takes a page of the file again and again */
+static pid_t start_taking(int file)
+{
+	pid_t pid = fork();
+	char *ptr;
+	int fd;
+
+	if (pid)
+		return pid;
+	fd = open("/dev/hmm_dmirror1", O_RDWR);
+	ptr = mmap(NULL, page_size, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	while (!hmm_atomic_add(fd, ptr, 1, 1))
+		;
+	_exit(1);
+}
+
+/* A breakpoint gets into each new mapping of a file that a device wants as well. */
+WALKER(uprobe_of_a_contended_file)
+{
+	const int rounds = 200;
+	char *ptr = self->ptr;
+	int file, i;
+	pid_t pid;
+
+	if (!have_uprobes())
+		SKIP(return, "No uprobes");
+	mkdir(SMALL, 0755);
+	ASSERT_EQ(mount("tmpfs", SMALL, "tmpfs", 0, NULL), 0);
+	file = open(SMALL "/probed", O_CREAT | O_RDWR, 0700);
+	ASSERT_GE(file, 0);
+	ASSERT_EQ(ftruncate(file, page_size), 0);
+	ASSERT_EQ(pwrite(file, probed, sizeof(probed), 64), sizeof(probed));
+	ASSERT_EQ(hmm_write_file(EVENTS, "p:hmm_probe " SMALL "/probed:64"), 0);
+	ASSERT_EQ(hmm_write_file(ENABLE, "1"), 0);
+	pid = start_taking(file);
+	ASSERT_GE(pid, 0);
+	for (i = 0; i < rounds; i++) {
+		/* This puts it in. */
+		ASSERT_EQ(mmap(ptr, page_size, PROT_READ | PROT_EXEC,
+			       MAP_PRIVATE | MAP_FIXED, file, 0), ptr);
+		EXPECT_EQ(((int (*)(void))(ptr + 64))(), 42);
+	}
+	EXPECT_EQ(uprobe_hits(), rounds);
+	EXPECT_EQ(waitpid(pid, NULL, WNOHANG), 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	munmap(ptr, page_size);
+	EXPECT_EQ(hmm_write_file(ENABLE, "0"), 0);
+	hmm_write_file(EVENTS, "-:hmm_probe");
+	close(file);
+	umount(SMALL);
+	umount(TRACING);
 }
 
 #define HUGE	"/tmp/hmm-huge"

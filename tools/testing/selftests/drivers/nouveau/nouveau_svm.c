@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
@@ -283,6 +284,97 @@ TEST_F(svm, vram_copy_on_write)
 	EXPECT_EQ(*word, 3);
 }
 
+/* Memory that goes away while it is moved to VRAM. */
+struct mover {
+	int fd;
+	char *mem;
+	size_t size;
+	pthread_barrier_t start;
+	bool stop;
+	int errors;
+};
+
+static void *mover_thread(void *data)
+{
+	struct mover *mover = data;
+
+	while (pthread_barrier_wait(&mover->start), !mover->stop) {
+		if (gpu_bind(mover->fd, mover->mem, mover->size))
+			mover->errors++;
+		pthread_barrier_wait(&mover->start);
+	}
+	return NULL;
+}
+
+static uint64_t now_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static void wait_until(uint64_t ns)
+{
+	while (now_ns() < ns)
+		;
+}
+
+/* Is there nothing at @addr, neither in memory nor in VRAM? */
+static bool nothing_there(int pagemap, char *addr, long page_size)
+{
+	uint64_t entry = -1;
+
+	return pread(pagemap, &entry, sizeof(entry), (uintptr_t)addr /
+		     page_size * sizeof(entry)) == sizeof(entry) &&
+	       !(entry >> 62);
+}
+
+/* The moment of MADV_DONTNEED goes through all of the time that a move takes. */
+TEST_F_TIMEOUT(svm, vram_races_dontneed, 120)
+{
+	struct mover mover = { .fd = self->fd, .size = 64 * self->page_size };
+	int pagemap = open("/proc/self/pagemap", O_RDONLY), i, round;
+	uint64_t start, took = 1000000;
+	int stale = 0, gone = 0;
+	pthread_t thread;
+
+	ASSERT_GE(pagemap, 0);
+	mover.mem = mmap(NULL, mover.size, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(mover.mem, MAP_FAILED);
+	pthread_barrier_init(&mover.start, NULL, 2);
+	pthread_create(&thread, NULL, mover_thread, &mover);
+	for (round = 0; round < 300 && !stale; round++) {
+		memset(mover.mem, 1, mover.size / 2);
+		pthread_barrier_wait(&mover.start);
+		start = now_ns();
+		wait_until(start + took * (round % 100) / 100);
+		madvise(mover.mem, mover.size, MADV_DONTNEED);
+		pthread_barrier_wait(&mover.start);
+		if (round % 100 == 0)
+			took = now_ns() - start;
+		for (i = 0; i < mover.size; i += self->page_size) {
+			if (!nothing_there(pagemap, mover.mem + i,
+					   self->page_size))
+				continue;
+			gone++;
+			stale += !!gpu_flags(self->fd, mover.mem + i);
+		}
+		madvise(mover.mem, mover.size, MADV_DONTNEED);
+	}
+	mover.stop = true;
+	pthread_barrier_wait(&mover.start);
+	pthread_join(thread, NULL);
+	TH_LOG("%d rounds, %llu ns each, %d pages gone", round,
+	       (unsigned long long)took, gone);
+	EXPECT_EQ(stale, 0);
+	EXPECT_GT(gone, 0);
+	EXPECT_EQ(mover.errors, 0);
+	munmap(mover.mem, mover.size);
+	close(pagemap);
+}
+
 /* Nobody would tell the GPU what becomes of another process's memory. */
 TEST_F(svm, vram_not_for_others)
 {
@@ -332,6 +424,28 @@ TEST_F(svm, dead_process)
 	EXPECT_EQ(gpu_flags(fd, self->mem), 0);
 	EXPECT_EQ(gpu_read(fd, self->mem, &value), -EFAULT);
 	close(fd);
+}
+
+/* The driver is needed for as long as there is memory in VRAM. */
+TEST(vram_keeps_the_module)
+{
+	size_t size = PAGES * sysconf(_SC_PAGESIZE);
+	uint64_t *word;
+	int fd;
+
+	word = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(word, MAP_FAILED);
+	*word = 1;
+	fd = open(DEVICE, O_RDWR | O_CLOEXEC);
+	ASSERT_GE(fd, 0);
+	ASSERT_EQ(gpu_bind(fd, word, size), 0);
+	ASSERT_EQ(gpu_add(fd, word, 1, 10), 0);
+	close(fd);
+	EXPECT_EQ(syscall(SYS_delete_module, "nouveau", O_NONBLOCK), -1);
+	EXPECT_EQ(errno, EWOULDBLOCK);
+	EXPECT_EQ(*word, 11);
+	munmap(word, size);
 }
 
 /* CPU and GPU threads that add to one counter in each page, and a disturber. */
