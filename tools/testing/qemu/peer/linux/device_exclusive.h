@@ -13,23 +13,25 @@
 #include <linux/version.h>
 
 /*
- * v5.14 to v6.14 have the same function, but leave NULL in the array for pages that
- * they could not have. Since v6.15 a call is for one page.
+ * v5.14 to v6.14 leave NULL in the array for pages that they could not have. Since
+ * v6.15 a call is for one page.
  */
-#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
-static inline int make_device_exclusive_range(struct mm_struct *mm,
+static inline int device_exclusive_make_range(struct mm_struct *mm,
 					      unsigned long start,
 					      unsigned long end,
 					      struct page **pages, void *owner)
 {
+#if LINUX_VERSION_CODE >= KERNEL_VERSION(6, 15, 0)
 	struct folio *folio;
 
 	pages[0] = make_device_exclusive(mm, start, owner, &folio);
 	return PTR_ERR_OR_ZERO(pages[0]) ?: 1;
-}
+#else
+	return make_device_exclusive_range(mm, start, end, pages, owner);
 #endif
+}
 
-static inline void put_device_exclusive_range(struct page **pages, int npages)
+static inline void device_exclusive_put_range(struct page **pages, int npages)
 {
 	int i;
 
