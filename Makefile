@@ -20,9 +20,11 @@ SEED ?=#		their random numbers; they say which they took
 KCONFIG ?= /boot/config-$(shell uname -r)#	the configuration that make deb starts from
 KDIR ?= /lib/modules/$(shell uname -r)/build#	the kernel to build nouveau against
 TOPICS ?=#	only these topics of the series, in a tree of its own: 1-4, or 1,2
+MUTANTS ?=#		the names of mutants to try; check are those of make check
+AREA ?=#		or a file of them in tools/testing/qemu/mutants
 TESTS ?= hmm#	what make run runs: a file in tools/testing/qemu/scenarios
 
-export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT SEED TOPICS
+export CONFIG LINUX SRC BASE_TARBALL ACCEL BENCH BENCH_PEER JOBS CCACHE REPEAT STALL TIMEOUT SEED TOPICS MUTANTS AREA
 
 # To a shell that is bash, SECONDS is a clock.
 export RUN_SECONDS = $(strip $(SECONDS))
@@ -41,7 +43,7 @@ unexport TREE OBJS FOLDER MODULES CDPATH $(shell git rev-parse --local-env-vars 
 qemu := tools/testing/qemu
 
 .PHONY: help run torture shell kunit bench check tree kernel lint bisect-check series refresh deps clean
-.PHONY: nouveau dkms-install deb settings
+.PHONY: nouveau dkms-install deb mutants settings
 .DEFAULT_GOAL := help
 
 help:		## this list
@@ -68,6 +70,9 @@ shell: kernel	## a shell in the patched kernel, with what TESTS loads and runs
 
 kunit: kernel	## the KUnit suites built into the kernel, judged by kunit.py
 	@scripts/kunit
+
+mutants: kernel	## break the kernel in many small ways, one at a time: do the tests see it?
+	@scripts/mutants
 
 bench: tree	## what it costs, by counting instructions, against the base; limits
 	@scripts/bench
