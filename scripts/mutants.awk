@@ -101,6 +101,16 @@ function find_definitions(what,		i, n, named)
 	return n + 0
 }
 
+# That of the line that @at is in
+function indentation(text, at,	start, blanks)
+{
+	for (start = at; start > 1 && substr(text, start - 1, 1) != "\n"; start--)
+		;
+	for (blanks = 0; substr(text, start + blanks, 1) ~ /[ \t]/; blanks++)
+		;
+	return substr(text, start, blanks)
+}
+
 # Put @text in place of some lines.
 function put_back(text, first, last,	i, n, piece, by)
 {
@@ -145,6 +155,7 @@ function change(h,	n, i, j, text, count, total, which, all, at, end, new)
 	}
 	new = fresh[h]
 	gsub(/MUTANT/, "mutant(" of[h] ")", new)
+	gsub(/\n/, "\n" indentation(all, at), new)
 	put_back(substr(all, 1, at - 1) new substr(all, end), begin[which], finish[which])
 }
 
@@ -240,8 +251,7 @@ $1 == "-" {
 }
 $1 == "+" && state != "" {
 	state = "+"
-	# Not at the beginning of the line: a brace there would end the function.
-	fresh[h] = fresh[h] (fresh[h] == "" ? "" : "\n\t\t") rest()
+	fresh[h] = fresh[h] (fresh[h] == "" ? "" : "\n") rest()
 	marked += /MUTANT/
 	next
 }
