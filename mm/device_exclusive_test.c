@@ -1404,13 +1404,16 @@ static void migration_does_not_lose_soft_dirty(struct kunit *test)
 
 static void migration_does_not_lose_uffd_wp(struct kunit *test)
 {
+	struct fixture *f = test->priv;
 	pte_t pte;
 
 	if (!IS_ENABLED(CONFIG_MIGRATION) ||
 	    !IS_ENABLED(CONFIG_HAVE_ARCH_USERFAULTFD_WP))
 		return;
 
+	find_vma(f->mm, f->addr)->vm_flags |= VM_UFFD_WP;
 	pte = migrate_changed(test, pte_swp_mkuffd_wp);
+	find_vma(f->mm, f->addr)->vm_flags &= ~VM_UFFD_WP;
 	KUNIT_EXPECT_TRUE(test, pte_uffd_wp(pte));
 	KUNIT_EXPECT_FALSE(test, pte_write(pte));
 }
