@@ -949,6 +949,7 @@ static void clear_soft_dirty(struct side *side)
 static void takeover_is_a_write_to_every_mapping(struct kunit *test)
 {
 	struct fixture *f = test->priv;
+	pte_t pte;
 	int nr;
 
 	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
@@ -956,14 +957,15 @@ static void takeover_is_a_write_to_every_mapping(struct kunit *test)
 	map_both(test, PROT_READ | PROT_WRITE, MAP_SHARED);
 	make_shared_page(test);
 	for (nr = A; nr <= B; nr++) {
-		KUNIT_EXPECT_TRUE(test, pte_swp_soft_dirty(
-					read_nth_pte(&f->side[nr], 0)));
+		pte = read_nth_pte(&f->side[nr], 0);
+		KUNIT_EXPECT_TRUE(test, pte_swp_soft_dirty(pte));
 		clear_soft_dirty(&f->side[nr]);
 	}
 	KUNIT_EXPECT_EQ(test, make_and_put(f, A, 1, &owner_b), 1);
-	for (nr = A; nr <= B; nr++)
-		KUNIT_EXPECT_TRUE(test, pte_swp_soft_dirty(
-					read_nth_pte(&f->side[nr], 0)));
+	for (nr = A; nr <= B; nr++) {
+		pte = read_nth_pte(&f->side[nr], 0);
+		KUNIT_EXPECT_TRUE(test, pte_swp_soft_dirty(pte));
+	}
 }
 
 /* The one that restores the page is a write to one of the mappings only. */
@@ -1509,8 +1511,8 @@ static void scan_leaves_a_huge_page(struct kunit *test)
 	for (i = 0; i < 3; i++)
 		KUNIT_EXPECT_EQ(test, cpu_read_nth(f, B, i), (u64)i);
 	for (i = 3; i < 6; i++)
-		KUNIT_EXPECT_TRUE(test, is_device_exclusive_pte(
-					read_nth_pte(&f->side[B], i)));
+		KUNIT_EXPECT_FALSE(test,
+				   pte_present(read_nth_pte(&f->side[B], i)));
 	KUNIT_EXPECT_TRUE(test, PageDeviceExclusive(compound_head(f->pages[3])));
 	KUNIT_EXPECT_EQ(test, cpu_read_nth(f, A, 4), 4ULL);
 	KUNIT_EXPECT_TRUE(test, pte_present(read_nth_pte(&f->side[B], 5)));

@@ -1205,8 +1205,10 @@ static long faults_after_first(struct _test_data_shared *self, struct side *huge
 
 #define ASSERT_WHOLE_AGAIN(huge)					\
 do {									\
-	ASSERT_EQ(faults_after_first(self, huge), 0);			\
-	ASSERT_FALSE(is_marked(pfn_of(huge, 0)));			\
+	struct side *_huge = (huge);					\
+									\
+	ASSERT_EQ(faults_after_first(self, _huge), 0);			\
+	ASSERT_FALSE(is_marked(pfn_of(_huge, 0)));			\
 } while (0)
 
 /*
