@@ -461,6 +461,19 @@ static bool take_memory(const char *ptr)
 
 #define MIN_FREE	"/proc/sys/vm/min_free_kbytes"
 
+/* It goes on for a while, and would take pages from the next test. */
+static void wait_for_kswapd(void)
+{
+	long before, scanned = -1;
+
+	do {
+		before = scanned;
+		usleep(200000);
+		scanned = hmm_read_kb("/proc/vmstat", NULL,
+				      "pgscan_kswapd ");
+	} while (scanned != before);
+}
+
 /* Memory runs short, and kswapd has to find some. */
 WALKER(reclaim_kswapd)
 {
@@ -476,6 +489,7 @@ WALKER(reclaim_kswapd)
 	ASSERT_EQ(hmm_write_file(MIN_FREE, more), 0);
 	EXPECT_TRUE(take_memory(self->ptr));
 	ASSERT_EQ(hmm_write_file(MIN_FREE, before), 0);
+	wait_for_kswapd();
 	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
@@ -1537,6 +1551,9 @@ WALKER(fault_is_minor)
 {
 	struct rusage before, after;
 
+	/* What else this touches comes back from swap the first time. */
+	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
+	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, NPAGES), 0);
 	getrusage(RUSAGE_SELF, &before);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
 	getrusage(RUSAGE_SELF, &after);
