@@ -304,11 +304,11 @@ commits_in()
 }
 
 # A clone of it that the checks move about in, so that neither a developer's files nor
-# the objects built from them are touched. It is in build/scratch, or the folder named.
+# the objects built from them are touched. It is in build/scratch, or where $scratch says.
 scratch_tree()
 {
 	from=$(commits_in)
-	tree=$build/${1:-scratch}/$(basename "$from")
+	tree=$build/${scratch:-scratch}/$(basename "$from")
 	lock_for "$tree.lock"
 	if [ ! -d "$tree/.git" ]; then
 		step "scratch: cloning the tree"
