@@ -990,19 +990,18 @@ static void write_while_moved(struct __test_metadata *_metadata, char *ptr,
 	EXPECT_EQ(unseen, 0);
 }
 
-#define HUGE_TO_BE_MOVED(ptr) do {					\
-	if (!two_nodes())						\
-		SKIP(return, "One node only");				\
-	ptr = hmm_mmap_thp(TWOMEG);					\
-	if (!ptr)							\
-		SKIP(return, "Huge page could not be allocated");	\
-} while (0)
+static char *huge_page_to_be_moved(void)
+{
+	return two_nodes() ? hmm_mmap_thp(TWOMEG) : NULL;
+}
 
 WALKER(soft_dirty_while_moved)
 {
 	char *ptr;
 
-	HUGE_TO_BE_MOVED(ptr);
+	ptr = huge_page_to_be_moved();
+	if (!ptr)
+		SKIP(return, "No huge page, or one node only");
 	/* After that it is mapped by PTEs. */
 	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ), 0);
 	ASSERT_EQ(mprotect(ptr, page_size, PROT_READ | PROT_WRITE), 0);
@@ -1014,7 +1013,9 @@ WALKER(soft_dirty_while_moved_from_device)
 {
 	char *ptr;
 
-	HUGE_TO_BE_MOVED(ptr);
+	ptr = huge_page_to_be_moved();
+	if (!ptr)
+		SKIP(return, "No huge page, or one node only");
 	write_while_moved(_metadata, ptr, self->fd);
 	munmap(ptr, TWOMEG);
 }
@@ -1023,7 +1024,9 @@ WALKER(soft_dirty_while_moved_thp)
 {
 	char *ptr;
 
-	HUGE_TO_BE_MOVED(ptr);
+	ptr = huge_page_to_be_moved();
+	if (!ptr)
+		SKIP(return, "No huge page, or one node only");
 	write_while_moved(_metadata, ptr, -1);
 	munmap(ptr, TWOMEG);
 }
@@ -2423,19 +2426,14 @@ PINNED(fork_copies)
 	EXPECT_EQ(touch_and_count_lost(self->ptr, self->pfns, PINNED_PAGES), 0);
 }
 
-#define PROTECT_OR_SKIP(uffd) do {					\
-	uffd = hmm_userfaultfd(self->ptr, self->size,			\
-			       UFFDIO_REGISTER_MODE_WP);		\
-	if (uffd < 0)							\
-		SKIP(return, "No userfaultfd write protection");	\
-	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0); \
-} while (0)
-
 PINNED(uffd_wp_and_back)
 {
 	int uffd;
 
-	PROTECT_OR_SKIP(uffd);
+	uffd = hmm_userfaultfd(self->ptr, self->size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0);
 	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, false), 0);
 	EXPECT_STILL_PINNED();
 	close(uffd);
@@ -2445,7 +2443,10 @@ PINNED(uffd_wp_closed)
 {
 	int uffd;
 
-	PROTECT_OR_SKIP(uffd);
+	uffd = hmm_userfaultfd(self->ptr, self->size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0);
 	close(uffd);
 	EXPECT_STILL_PINNED();
 }
@@ -2454,7 +2455,10 @@ PINNED(uffd_wp_fork)
 {
 	int uffd;
 
-	PROTECT_OR_SKIP(uffd);
+	uffd = hmm_userfaultfd(self->ptr, self->size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0);
 	EXPECT_TRUE(fork_sees(self->ptr, PINNED_PAGES));
 	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, false), 0);
 	EXPECT_STILL_PINNED();
@@ -2467,7 +2471,10 @@ PINNED(uffd_wp_move_pages)
 
 	if (!two_nodes())
 		SKIP(return, "One node only");
-	PROTECT_OR_SKIP(uffd);
+	uffd = hmm_userfaultfd(self->ptr, self->size, UFFDIO_REGISTER_MODE_WP);
+	if (uffd < 0)
+		SKIP(return, "No userfaultfd write protection");
+	ASSERT_EQ(hmm_write_protect(uffd, self->ptr, self->size, true), 0);
 	move_to_node(self->ptr, PINNED_PAGES, !node_of(self->ptr), status);
 	close(uffd);
 	EXPECT_STILL_PINNED();
