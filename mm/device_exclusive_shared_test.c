@@ -1629,7 +1629,7 @@ static int write_thread(void *data)
 /* Let it write to f->pages from another CPU, if there is one. */
 static struct task_struct *start_to_write(struct kunit *test, int nr)
 {
-	unsigned int cpu = cpumask_any_but(cpu_online_mask, smp_processor_id());
+	unsigned int cpu = cpumask_any_but(cpu_online_mask, raw_smp_processor_id());
 	struct fixture *f = test->priv;
 	struct task_struct *thread;
 

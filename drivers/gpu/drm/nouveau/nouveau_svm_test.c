@@ -1156,7 +1156,9 @@ static void vram_lost_with_gpu(struct kunit *test)
 	move_to_vram(test, t->addr, 2);
 	t->gpu->fail_copy = true;
 	test_gpu_vram_del(t->gpu);
-	KUNIT_EXPECT_TRUE(test, get_user(value, (u32 __user *)t->addr));
+	KUNIT_EXPECT_EQ(test, sizeof(value),
+			copy_from_user(&value, (void __user *)t->addr,
+				       sizeof(value)));
 	KUNIT_EXPECT_EQ(test, get(test, t->addr + 2 * PAGE_SIZE), 1U);
 }
 
