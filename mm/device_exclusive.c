@@ -1263,6 +1263,31 @@ static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
 	return 0;
 }
 
+/* Unlock the pages and drop their references. */
+static void put_pages(struct page **pages, int npages)
+{
+	struct page *head;
+	int i, n;
+
+	for (i = 0; i < npages; i += n) {
+		head = compound_head(pages[i]);
+		n = 1;
+		/*
+		 * A huge page was locked once for all neighbours. Until the
+		 * last reference is dropped it cannot be split, and they are
+		 * known by their head.
+		 */
+		if (PageHead(head))
+			while (i + n < npages &&
+			       compound_head(pages[i + n]) == head)
+				n++;
+		unlock_page(head);
+		/* A put_page() for each; it is no device memory. */
+		if (page_ref_sub_and_test(head, n))
+			__put_page(head);
+	}
+}
+
 /*
  * Lock and return the first page, the only one whose lock is waited for, and that
  * only if @wait. NULL: it has to be faulted in again.
@@ -1748,7 +1773,7 @@ static void release_all_but_first(struct page **pages, int npages)
 
 	for (i = 1; i < npages && compound_head(pages[i]) == head; i++)
 		put_page(pages[i]);
-	device_exclusive_put_range(pages + i, npages - i);
+	put_pages(pages + i, npages - i);
 }
 
 /*
@@ -1796,7 +1821,7 @@ static noinline int make_shared(struct vm_area_struct *vma, pmd_t *pmd,
 	}
 	if (err == -EOPNOTSUPP)
 		break_page(first, NULL);
-	device_exclusive_put_range(pages, n);
+	put_pages(pages, n);
 	n = err;
 put:
 	put_page(first);
@@ -1872,6 +1897,15 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
 	return ret ? ret : -EAGAIN;
 }
 
+#ifdef CONFIG_LOCKDEP
+/*
+ * Pages that a driver holds, which lockdep knows nothing of: a lock that comes behind
+ * mmap_lock and before what notifier callbacks take.
+ */
+static struct lockdep_map held_pages =
+	STATIC_LOCKDEP_MAP_INIT("device_exclusive_pages", &held_pages);
+#endif
+
 /**
  * device_exclusive_make_range() - keep the CPU from memory for a device
  * @mm: the address space
@@ -1936,7 +1970,8 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
  *
  * Context: mmap_lock is held, for reading is enough, and is never dropped. The
  * caller keeps the mm alive, and holds no page lock, nor a lock that its own
- * notifier callback takes. May sleep.
+ * notifier callback takes: lockdep complains of the latter, and of pages held from an
+ * earlier call. May sleep.
  * Return:
  * * n > 0 - that many leading pages of the range are exclusive now
  * * -EFAULT - nothing is mapped at @start, or it may not be written, or only a
@@ -1957,8 +1992,10 @@ int device_exclusive_make_range(struct mm_struct *mm, unsigned long start,
 	int ret;
 
 	mmap_assert_locked(mm);
+	lock_map_acquire(&held_pages);
 	ret = make_leading_pages(mm, start, end, pages, owner);
 	if (ret < 0) {
+		lock_map_release(&held_pages);
 		count_vm_event(DEVICE_EXCLUSIVE_REFUSED);
 		trace_device_exclusive_refused(mm, start, end, ret, owner);
 	} else {
@@ -1974,33 +2011,16 @@ EXPORT_SYMBOL_GPL(device_exclusive_make_range);
  * @npages: the number it returned; nothing is done if that is an error
  *
  * Unlocks the pages and drops their references. The device keeps them until its
- * driver is told otherwise by the MMU notifier. For a single page, unlock_page()
- * and put_page() do the same.
+ * driver is told otherwise by the MMU notifier.
  *
- * Context: Any that may unlock a page; does not sleep.
+ * Context: The task that got the pages, as lockdep follows them from there to here.
+ * Does not sleep.
  */
 void device_exclusive_put_range(struct page **pages, int npages)
 {
-	struct page *head;
-	int i, n;
-
-	for (i = 0; i < npages; i += n) {
-		head = compound_head(pages[i]);
-		n = 1;
-		/*
-		 * A huge page was locked once for all neighbours. Until the
-		 * last reference is dropped it cannot be split, and they are
-		 * known by their head.
-		 */
-		if (PageHead(head))
-			while (i + n < npages &&
-			       compound_head(pages[i + n]) == head)
-				n++;
-		unlock_page(head);
-		/* A put_page() for each; it is no device memory. */
-		if (page_ref_sub_and_test(head, n))
-			__put_page(head);
-	}
+	put_pages(pages, npages);
+	if (npages > 0)
+		lock_map_release(&held_pages);
 }
 EXPORT_SYMBOL_GPL(device_exclusive_put_range);
 
@@ -2083,6 +2103,9 @@ int make_device_exclusive_range(struct mm_struct *mm, unsigned long start,
 	int i, npages, n, got = 0;
 
 	mmap_assert_locked(mm);
+	/* Its own pages are not followed: drivers unlock them by unlock_page(). */
+	lock_map_acquire(&held_pages);
+	lock_map_release(&held_pages);
 	if (start >= end || !PAGE_ALIGNED(start | end))
 		return -EINVAL;
 	if (!owner)

@@ -748,13 +748,14 @@ static void munmap_lets_the_page_go(struct kunit *test)
 	struct page *page;
 	long rss;
 
-	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 	page = f->pages[0];
 	get_page(page);
+	lock_page(page);
 	rss = anon_rss(f);
 	/* It does not wait for the lock, and the driver finds out later. */
 	KUNIT_EXPECT_EQ(test, vm_munmap(f->addr, PAGE_SIZE), 0);
-	device_exclusive_put_range(f->pages, 1);
+	unlock_page(page);
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, anon_rss(f), rss - 1);
 	KUNIT_EXPECT_EQ(test, page_mapcount(page), 0);
@@ -989,16 +990,17 @@ static void walker_gets_a_locked_page_with_a_reference(struct kunit *test)
 	struct page *page;
 	int count;
 
-	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
 	lru_add_drain_all();
 	page = f->pages[0];
 	count = page_count(page);
+	lock_page(page);
 	KUNIT_EXPECT_PTR_EQ(test, walker_restore(f, f->addr), page);
 	KUNIT_EXPECT_EQ(test, page_count(page), count + 1);
 	KUNIT_EXPECT_TRUE(test, is_exclusive(f, f->addr));
-	device_exclusive_put_range(f->pages, 1);
+	unlock_page(page);
 	device_exclusive_wait(page);
-	KUNIT_EXPECT_EQ(test, page_count(page), count - 1);
+	KUNIT_EXPECT_EQ(test, page_count(page), count);
 	KUNIT_EXPECT_TRUE(test, !walker_restore(f, f->addr));
 	KUNIT_EXPECT_FALSE(test, PageLocked(page));
 	KUNIT_EXPECT_FALSE(test, pte_young(read_pte(f, f->addr)));
@@ -1242,12 +1244,12 @@ static void make_looks_again_at_the_first_page(struct kunit *test)
 	INIT_DELAYED_WORK_ONSTACK(&late.work, unlock_late);
 	schedule_delayed_work(&late.work, HZ / 10);
 	KUNIT_EXPECT_EQ(test, make(f, f->addr, 1, &owner_a), 1);
-	flush_delayed_work(&late.work);
-	destroy_delayed_work_on_stack(&late.work);
 	KUNIT_EXPECT_TRUE(test, f->pages[0] != late.page);
 	KUNIT_EXPECT_FALSE(test, PageLocked(late.page));
 	KUNIT_EXPECT_TRUE(test, PageLocked(f->pages[0]));
 	device_exclusive_put_range(f->pages, 1);
+	flush_delayed_work(&late.work);
+	destroy_delayed_work_on_stack(&late.work);
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, page_count(late.page), 1);
 	put_page(late.page);
@@ -1586,19 +1588,19 @@ static void oom_reaper_takes_pages_that_are_locked(struct kunit *test)
 {
 	struct fixture *f = test->priv;
 	struct page *page;
-	int n;
 
-	n = make(f, f->addr, NPAGES, &owner_a);
-	KUNIT_EXPECT_EQ(test, n, NPAGES);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a),
+			NPAGES);
 	page = f->pages[0];
 	get_page(page);
+	lock_page(page);
 	mmap_read_lock(f->mm);
 	KUNIT_EXPECT_TRUE(test, __oom_reap_task_mm(f->mm));
 	mmap_read_unlock(f->mm);
 	KUNIT_EXPECT_TRUE(test, pte_none(read_pte(f, f->addr)));
 	KUNIT_EXPECT_EQ(test, anon_rss(f), 0L);
 	KUNIT_EXPECT_TRUE(test, PageLocked(page));
-	device_exclusive_put_range(f->pages, n);
+	unlock_page(page);
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, page_count(page), 1);
 	put_page(page);
