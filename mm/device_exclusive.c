@@ -1899,8 +1899,8 @@ static int make_leading_pages(struct mm_struct *mm, unsigned long start,
 
 #ifdef CONFIG_LOCKDEP
 /*
- * Pages that a driver holds, which lockdep knows nothing of: a lock that comes behind
- * mmap_lock and before what notifier callbacks take.
+ * The pages that a driver holds, for lockdep, which knows nothing of page locks:
+ * a lock that comes behind mmap_lock and before what notifier callbacks take.
  */
 static struct lockdep_map held_pages =
 	STATIC_LOCKDEP_MAP_INIT("device_exclusive_pages", &held_pages);
@@ -1970,8 +1970,8 @@ static struct lockdep_map held_pages =
  *
  * Context: mmap_lock is held, for reading is enough, and is never dropped. The
  * caller keeps the mm alive, and holds no page lock, nor a lock that its own
- * notifier callback takes: lockdep complains of the latter, and of pages held from an
- * earlier call. May sleep.
+ * notifier callback takes: lockdep complains of the latter, and of pages held
+ * from an earlier call. May sleep.
  * Return:
  * * n > 0 - that many leading pages of the range are exclusive now
  * * -EFAULT - nothing is mapped at @start, or it may not be written, or only a
@@ -2013,7 +2013,7 @@ EXPORT_SYMBOL_GPL(device_exclusive_make_range);
  * Unlocks the pages and drops their references. The device keeps them until its
  * driver is told otherwise by the MMU notifier.
  *
- * Context: The task that got the pages, as lockdep follows them from there to here.
+ * Context: The task that got the pages: lockdep follows them from there to here.
  * Does not sleep.
  */
 void device_exclusive_put_range(struct page **pages, int npages)
