@@ -546,6 +546,25 @@ static void new_mapping_tells_the_others_first(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, PageDeviceExclusive(f->pages[0]));
 }
 
+/* Even for somebody who is not a CPU that sets the bit when it tries again */
+static void fault_restores_a_young_mapping(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct side *side = &f->side[B];
+
+	map_both(test, PROT_READ | PROT_WRITE, MAP_SHARED);
+	cpu_write(f, A, 1);
+	cpu_read(f, B);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, A, 1, &owner_a), 1);
+	mmap_read_lock(side->mm);
+	KUNIT_EXPECT_EQ(test, 0,
+			fixup_user_fault(side->mm, side->addr, 0, NULL));
+	mmap_read_unlock(side->mm);
+	KUNIT_EXPECT_TRUE(test, is_present(f, A));
+	KUNIT_EXPECT_TRUE(test, is_present(f, B));
+	KUNIT_EXPECT_TRUE(test, pte_young(read_nth_pte(side, 0)));
+}
+
 static void only_mapping_comes_back_alone(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -1778,6 +1797,7 @@ static struct kunit_case shared_cases[] = {
 	KUNIT_CASE(touch_gives_back_every_mapping),
 	KUNIT_CASE(nobody_has_it_before_the_last_is_told),
 	KUNIT_CASE(new_mapping_tells_the_others_first),
+	KUNIT_CASE(fault_restores_a_young_mapping),
 	KUNIT_CASE(only_mapping_comes_back_alone),
 	KUNIT_CASE(mapping_that_comes_meanwhile_is_seen),
 	KUNIT_CASE(private_mapping_comes_back_read_only),

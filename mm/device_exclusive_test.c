@@ -334,6 +334,19 @@ static void cpu_read_restores_a_young_writable_mapping(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_dirty(pte));
 }
 
+/* Even for somebody who is not a CPU that sets the bit when it tries again */
+static void fault_restores_a_young_mapping(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	mmap_read_lock(f->mm);
+	KUNIT_EXPECT_EQ(test, fixup_user_fault(f->mm, f->addr, 0, NULL), 0);
+	mmap_read_unlock(f->mm);
+	KUNIT_EXPECT_TRUE(test, pte_present(read_pte(f, f->addr)));
+	KUNIT_EXPECT_TRUE(test, pte_young(read_pte(f, f->addr)));
+}
+
 static void cpu_gets_back_one_page_only(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -2347,6 +2360,7 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(counts_are_those_of_the_mapping),
 	KUNIT_CASE(cpu_sees_what_the_device_wrote),
 	KUNIT_CASE(cpu_read_restores_a_young_writable_mapping),
+	KUNIT_CASE(fault_restores_a_young_mapping),
 	KUNIT_CASE(cpu_gets_back_one_page_only),
 	KUNIT_CASE(make_sets_a_clean_page_dirty),
 	KUNIT_CASE(entry_is_soft_dirty),

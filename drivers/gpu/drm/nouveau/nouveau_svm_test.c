@@ -863,17 +863,22 @@ static void move_to_vram(struct kunit *test, unsigned long addr,
 			 unsigned long pages)
 {
 	struct svm_test *t = test->priv;
+	unsigned long end = addr + pages * PAGE_SIZE;
+	struct nouveau_svmm_move move;
 	struct vm_area_struct *vma;
 
 	if (!t->gpu->vram)
 		KUNIT_ASSERT_EQ(test, 0, test_gpu_vram_new(t->gpu));
+	KUNIT_ASSERT_EQ(test, 0,
+			nouveau_svmm_move_begin(&move, t->client.cli.svm.svmm,
+						addr, end));
 	mmap_read_lock(test_mm);
 	vma = find_vma(test_mm, addr);
 	KUNIT_EXPECT_EQ(test, 0,
-			nouveau_dmem_migrate_vma(&t->gpu->drm,
-						 t->client.cli.svm.svmm, vma,
-						 addr, addr + pages * PAGE_SIZE));
+			nouveau_dmem_migrate_vma(&t->gpu->drm, &move, vma, addr,
+						 end));
 	mmap_read_unlock(test_mm);
+	nouveau_svmm_move_end(&move);
 }
 
 static void gpu_add(struct kunit *test, unsigned long addr, u64 value)

@@ -1490,14 +1490,18 @@ SHARED(race_of_moves)
 			  rounds * DEVICE_ONE + 1);
 }
 
-/* Maps the first page of the file as often as it can, and drops it in its time. */
+/*
+ * Maps the first page of the file as often as it can within some seconds, for a
+ * kernel that debugs looks at all VMAs each time, and drops it in its time.
+ */
 static void drop_mappings(struct side *side, int nr, int to_parent)
 {
 	char **maps = calloc(nr, sizeof(*maps));
+	time_t end = time(NULL) + 10;
 	int i;
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	for (i = 0; i < nr; i++) {
+	for (i = 0; i < nr && time(NULL) < end; i++) {
 		maps[i] = mmap(NULL, page_size, PROT_READ, MAP_SHARED,
 			       side->file, 0);
 		if (maps[i] == MAP_FAILED)
@@ -1556,7 +1560,6 @@ static void *keep_making(void *data)
  */
 SHARED(mappings_that_go)
 {
-	const int nr = 20000;
 	pthread_t thread;
 	int n, fds[2];
 	long worst;
@@ -1567,9 +1570,10 @@ SHARED(mappings_that_go)
 	pid = fork();
 	ASSERT_GE(pid, 0);
 	if (!pid)
-		drop_mappings(&self->me, nr, fds[1]);
+		drop_mappings(&self->me, 20000, fds[1]);
 	ASSERT_EQ(read(fds[0], &n, sizeof(n)), sizeof(n));
-	ASSERT_EQ(n, nr);
+	TH_LOG("%d mappings", n);
+	ASSERT_GT(n, 100);
 	ASSERT_EQ(pthread_create(&thread, NULL, keep_making, &self->me), 0);
 	worst = worst_mmap(20);
 	TH_LOG("mmap() took %ld ms at worst", worst / 1000);

@@ -2564,22 +2564,73 @@ PINNED(mremap)
 	EXPECT_STILL_PINNED();
 }
 
+#define TRACING	"/tmp/hmm-tracing"
+#define TRACE	TRACING "/trace"
+#define TRACE_EXCLUSIVE TRACING "/events/device_exclusive/enable"
+
+/* Is there this file of tracefs? */
+static bool have_tracing(const char *file)
+{
+	mkdir(TRACING, 0755);
+	if (access(file, F_OK))
+		mount("tracefs", TRACING, "tracefs", 0, NULL);
+	return !access(file, F_OK);
+}
+
+/* The first number behind @key in the text, which may be NULL */
+static unsigned long field(const char *text, const char *key, int base)
+{
+	const char *found = text ? strstr(text, key) : NULL;
+
+	return found ? strtoul(found + strlen(key), NULL, base) : 0;
+}
+
+/* What stands in the trace after a page was made exclusive, read and refused */
+WALKER(trace_events)
+{
+	unsigned long ptr = (unsigned long)self->ptr;
+	const char *make, *back, *refused;
+	char text[8192];
+
+	if (!have_tracing(TRACE_EXCLUSIVE))
+		SKIP(return, "No trace events");
+	fclose(fopen(TRACE, "w"));
+	ASSERT_EQ(hmm_write_file(TRACE_EXCLUSIVE, "1"), 0);
+	EXPECT_EQ(hmm_atomic_add(self->fd, self->ptr, 4, 1), 0);
+	EXPECT_EQ(*(uint64_t *)(self->ptr + page_size), DEVICE_ONE);
+	ASSERT_EQ(mprotect(self->ptr, page_size, PROT_READ), 0);
+	EXPECT_EQ(hmm_atomic_add(self->fd, self->ptr, 1, 1), -EFAULT);
+	ASSERT_EQ(hmm_write_file(TRACE_EXCLUSIVE, "0"), 0);
+	read_text(TRACE, text, sizeof(text));
+	umount(TRACING);
+
+	make = strstr(text, "device_exclusive_make: ");
+	back = strstr(text, "device_exclusive_break: ");
+	refused = strstr(text, "device_exclusive_refused: ");
+	EXPECT_NE(field(make, "mm=", 16), 0);
+	EXPECT_EQ(field(make, "start=", 16), ptr);
+	EXPECT_EQ(field(make, "end=", 16), ptr + 4 * page_size);
+	EXPECT_EQ(field(make, "npages=", 10), 4);
+	EXPECT_NE(field(make, "owner=", 16), 0);
+
+	EXPECT_EQ(field(back, "mm=", 16), field(make, "mm=", 16));
+	EXPECT_EQ(field(back, "start=", 16), ptr + page_size);
+	EXPECT_EQ(field(back, "npages=", 10), 1);
+
+	EXPECT_EQ(field(refused, "mm=", 16), field(make, "mm=", 16));
+	EXPECT_EQ(field(refused, "start=", 16), ptr);
+	EXPECT_EQ(field(refused, "end=", 16), ptr + page_size);
+	EXPECT_EQ((int)field(refused, "error=", 10), -EFAULT);
+	EXPECT_EQ(field(refused, "owner=", 16), field(make, "owner=", 16));
+}
+
 #ifdef __x86_64__
 
-#define TRACING	"/tmp/hmm-tracing"
 #define EVENTS	TRACING "/uprobe_events"
 #define ENABLE	TRACING "/events/uprobes/hmm_probe/enable"
 
 /* nop; mov $42, %eax; ret */
 static const char probed[] = "\x90\xb8\x2a\x00\x00\x00\xc3";
-
-static bool have_uprobes(void)
-{
-	mkdir(TRACING, 0755);
-	if (access(EVENTS, F_OK))
-		mount("tracefs", TRACING, "tracefs", 0, NULL);
-	return !access(EVENTS, F_OK);
-}
 
 /* How often has the probe been hit? */
 static int uprobe_hits(void)
@@ -2598,7 +2649,7 @@ WALKER(uprobe)
 	int (*func)(void);
 	char *ptr;
 
-	if (!have_uprobes())
+	if (!have_tracing(EVENTS))
 		SKIP(return, "No uprobes");
 	ASSERT_EQ(ftruncate(file, page_size), 0);
 	ASSERT_EQ(pwrite(file, probed, sizeof(probed), 64), sizeof(probed));
@@ -2660,7 +2711,7 @@ WALKER(uprobe_of_a_contended_file)
 	int file, i;
 	pid_t pid;
 
-	if (!have_uprobes())
+	if (!have_tracing(EVENTS))
 		SKIP(return, "No uprobes");
 	mkdir(SMALL, 0755);
 	ASSERT_EQ(mount("tmpfs", SMALL, "tmpfs", 0, NULL), 0);
@@ -2745,7 +2796,7 @@ WALKER(collapse_pte_mapped_thp)
 	int file;
 
 	ASSERT_NE(map, NULL);
-	if (!have_uprobes())
+	if (!have_tracing(EVENTS))
 		SKIP(return, "No uprobes");
 	file = make_huge_file();
 	ASSERT_GE(file, 0);
