@@ -434,6 +434,25 @@ static void soft_dirty_lost_sees_the_write_that_restores(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_page(pte) == page);
 }
 
+/* It would take another fault otherwise, before which a device may have the page. */
+static void write_fault_ends_writable(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	pte_t pte;
+
+	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
+		return;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	pte = read_pte(f, f->addr);
+	write_entry(f, f->addr, pte_swp_clear_soft_dirty(pte));
+	mmap_read_lock(f->mm);
+	KUNIT_EXPECT_EQ(test, 0, fixup_user_fault(f->mm, f->addr,
+						  FAULT_FLAG_WRITE, NULL));
+	mmap_read_unlock(f->mm);
+	KUNIT_EXPECT_TRUE(test, pte_write(read_pte(f, f->addr)));
+}
+
 static void uffd_wp_restores_write_protected(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -1758,6 +1777,8 @@ static void entry_gone_meanwhile_is_not_restored(struct kunit *test)
 	lru_add_drain_all();
 	KUNIT_EXPECT_EQ(test, page_count(page), 2);
 	put_page(page);
+	/* What has been mapped since leaves the TLB before the entry comes back. */
+	zap_page_range(find_vma(f->mm, f->addr), f->addr, PAGE_SIZE);
 	write_entry(f, f->addr, entry);
 }
 
@@ -2181,6 +2202,63 @@ static void window_begins_at_the_page_table_page(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, scan(f, NPAGES - 1, NPAGES - 1), 2);
 }
 
+/* The page-table page that the fixture's mm has for @addr */
+static unsigned long table_pfn(struct fixture *f, unsigned long addr)
+{
+	return page_to_pfn(pmd_page(*mm_find_pmd(f->mm, addr)));
+}
+
+/*
+ * Two page-table pages of which one is behind the other in memory, wherever what
+ * they map is. Returns the address behind that of the first, and sets @next to the
+ * beginning of the other. They are allocated together, so there will be such.
+ */
+static unsigned long map_neighbours(struct fixture *f, unsigned long *next)
+{
+	const unsigned long size = 64 * PMD_SIZE;
+	unsigned long begin, addr;
+	spinlock_t *ptl;
+	pte_t *pte;
+
+	begin = vm_mmap(NULL, 0, size + PMD_SIZE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS, 0);
+	begin = ALIGN(begin, PMD_SIZE);
+	mmap_read_lock(f->mm);
+	for (addr = begin; addr < begin + size; addr += PMD_SIZE) {
+		pte = get_locked_pte(f->mm, addr, &ptl);
+		if (pte)
+			pte_unmap_unlock(pte, ptl);
+	}
+	mmap_read_unlock(f->mm);
+	for (addr = begin; addr < begin + size; addr += PMD_SIZE)
+		for (*next = begin; *next < begin + size; *next += PMD_SIZE)
+			if (table_pfn(f, addr) + 1 == table_pfn(f, *next))
+				return addr + PMD_SIZE;
+	return 0;
+}
+
+/* What lies before and behind it in memory is that of other addresses. */
+static void window_stays_in_the_page_table_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long end, next;
+
+	end = map_neighbours(f, &next);
+	KUNIT_EXPECT_NE(test, end, 0UL);
+	if (!end)
+		return;
+	f->addr = end - 4 * PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 4, &owner_a), 4);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, next, 4, &owner_a), 4);
+	scan(f, 0, 3);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, next));
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 4, &owner_a), 4);
+	f->addr = next;
+	scan(f, 3, 0);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, end - PAGE_SIZE));
+}
+
 /*
  * A driver written for v5.14 to v6.14: asks for pages in its own way, uses those it
  * got, and releases each for itself. Sets a bit in *@got for each of the first
@@ -2366,6 +2444,7 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(entry_is_soft_dirty),
 	KUNIT_CASE(soft_dirty_lost_waits_for_a_write),
 	KUNIT_CASE(soft_dirty_lost_sees_the_write_that_restores),
+	KUNIT_CASE(write_fault_ends_writable),
 	KUNIT_CASE(uffd_wp_restores_write_protected),
 	KUNIT_CASE(uffd_wp_without_a_handler_restores_writable),
 	KUNIT_CASE(make_hands_the_young_bit_to_the_page),
@@ -2442,6 +2521,7 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(window_ends_at_what_is_not_exclusive),
 	KUNIT_CASE(window_ends_at_the_page_table_page),
 	KUNIT_CASE(window_begins_at_the_page_table_page),
+	KUNIT_CASE(window_stays_in_the_page_table_page),
 	KUNIT_CASE(old_driver_gets_small_pages),
 	KUNIT_CASE(old_driver_gets_one_of_a_huge_page),
 	KUNIT_CASE(old_driver_gets_small_pages_between),
