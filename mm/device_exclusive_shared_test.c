@@ -627,6 +627,27 @@ static void private_mapping_comes_back_read_only(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cpu_read(f, A), 2ULL);
 }
 
+/* A second one might find that a device has the page again. */
+static void write_to_a_private_mapping_is_one_fault(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct side *side = &f->side[B];
+	pte_t pte;
+
+	map_both(test, PROT_READ | PROT_WRITE, MAP_PRIVATE);
+	cpu_write(f, A, 1);
+	cpu_read(f, B);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, A, 1, &owner_a), 1);
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, B));
+	mmap_read_lock(side->mm);
+	KUNIT_EXPECT_EQ(test, 0, fixup_user_fault(side->mm, side->addr,
+						  FAULT_FLAG_WRITE, NULL));
+	mmap_read_unlock(side->mm);
+	pte = read_nth_pte(side, 0);
+	KUNIT_EXPECT_TRUE(test, pte_present(pte) && pte_write(pte));
+	KUNIT_EXPECT_TRUE(test, pte_page(pte) != f->pages[0]);
+}
+
 /* Its device may have plain access, and has to give that up like any other. */
 static void private_mapping_is_told(struct kunit *test)
 {
@@ -1801,6 +1822,7 @@ static struct kunit_case shared_cases[] = {
 	KUNIT_CASE(only_mapping_comes_back_alone),
 	KUNIT_CASE(mapping_that_comes_meanwhile_is_seen),
 	KUNIT_CASE(private_mapping_comes_back_read_only),
+	KUNIT_CASE(write_to_a_private_mapping_is_one_fault),
 	KUNIT_CASE(private_mapping_is_told),
 	KUNIT_CASE(copy_is_left_alone),
 	KUNIT_CASE(device_of_a_private_mapping_gets_a_copy),

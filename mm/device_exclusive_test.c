@@ -434,25 +434,6 @@ static void soft_dirty_lost_sees_the_write_that_restores(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_page(pte) == page);
 }
 
-/* It would take another fault otherwise, before which a device may have the page. */
-static void write_fault_ends_writable(struct kunit *test)
-{
-	struct fixture *f = test->priv;
-	pte_t pte;
-
-	if (!IS_ENABLED(CONFIG_MEM_SOFT_DIRTY))
-		return;
-
-	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
-	pte = read_pte(f, f->addr);
-	write_entry(f, f->addr, pte_swp_clear_soft_dirty(pte));
-	mmap_read_lock(f->mm);
-	KUNIT_EXPECT_EQ(test, 0, fixup_user_fault(f->mm, f->addr,
-						  FAULT_FLAG_WRITE, NULL));
-	mmap_read_unlock(f->mm);
-	KUNIT_EXPECT_TRUE(test, pte_write(read_pte(f, f->addr)));
-}
-
 static void uffd_wp_restores_write_protected(struct kunit *test)
 {
 	struct fixture *f = test->priv;
@@ -2247,15 +2228,15 @@ static void window_stays_in_the_page_table_page(struct kunit *test)
 	KUNIT_EXPECT_NE(test, end, 0UL);
 	if (!end)
 		return;
-	f->addr = end - 4 * PAGE_SIZE;
-	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 4, &owner_a), 4);
-	KUNIT_EXPECT_EQ(test, make_and_put(f, next, 4, &owner_a), 4);
-	scan(f, 0, 3);
+	f->addr = end - 5 * PAGE_SIZE;
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 5, &owner_a), 5);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, next, 5, &owner_a), 5);
+	scan(f, 0, 4);
 	KUNIT_EXPECT_TRUE(test, is_exclusive(f, next));
 
-	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 4, &owner_a), 4);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 5, &owner_a), 5);
 	f->addr = next;
-	scan(f, 3, 0);
+	scan(f, 4, 0);
 	KUNIT_EXPECT_TRUE(test, is_exclusive(f, end - PAGE_SIZE));
 }
 
@@ -2444,7 +2425,6 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(entry_is_soft_dirty),
 	KUNIT_CASE(soft_dirty_lost_waits_for_a_write),
 	KUNIT_CASE(soft_dirty_lost_sees_the_write_that_restores),
-	KUNIT_CASE(write_fault_ends_writable),
 	KUNIT_CASE(uffd_wp_restores_write_protected),
 	KUNIT_CASE(uffd_wp_without_a_handler_restores_writable),
 	KUNIT_CASE(make_hands_the_young_bit_to_the_page),
