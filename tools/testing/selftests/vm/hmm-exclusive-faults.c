@@ -1750,12 +1750,10 @@ TEST_FAULTS(takeover_of_what_is_lazily_free_now)
 
 	ASSERT_NE(ptr, NULL);
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, 2 * npages, 1), 0);
-	ASSERT_EQ(madvise(ptr, 2 * npages * page_size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_advise(ptr, 2 * npages * page_size, MADV_FREE), 0);
 	ASSERT_EQ(hmm_count_exclusive(self->fd, ptr, 2 * npages), 0);
 	ASSERT_EQ(hmm_atomic_add(self->other, ptr, npages, 1), 0);
-	/* Drains the list of pages that are to become lazily free. */
-	ASSERT_EQ(hmm_write_file("/proc/sys/vm/compact_memory", "1"), 0);
-	ASSERT_EQ(madvise(ptr, 2 * npages * page_size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(ptr, 2 * npages * page_size, MADV_PAGEOUT), 0);
 	ASSERT_EQ(count_sums(ptr, npages, 2 * DEVICE_ONE), npages);
 	/* To see that those would have been dropped as well */
 	ASSERT_GT(count_sums(gone, npages, 0), 0);

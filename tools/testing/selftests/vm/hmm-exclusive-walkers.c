@@ -272,17 +272,6 @@ static long move_to_node(char *ptr, unsigned long npages, int node, int *status)
 		       MPOL_MF_MOVE);
 }
 
-/* Get pages out of the caches that each CPU has: moving any page does. */
-static void drain_lru(void)
-{
-	char *ptr = hmm_mmap(page_size);
-	int status;
-
-	*ptr = 1;
-	move_to_node(ptr, 1, 0, &status);
-	munmap(ptr, page_size);
-}
-
 static void pfns_of(const char *ptr, unsigned long npages, uint64_t *pfns)
 {
 	unsigned long i;
@@ -296,7 +285,7 @@ static bool are_free(const uint64_t *pfns, unsigned long npages)
 {
 	unsigned long i, anon = 0;
 
-	drain_lru();
+	hmm_drain_lru();
 	for (i = 0; i < npages; i++)
 		anon += page_flags(pfns[i]) >> KPF_ANON & 1;
 	return anon < npages / 2;
@@ -388,7 +377,7 @@ WALKER(reclaim_pageout)
 
 	if (!have_swap())
 		SKIP(return, "No swap");
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES);
 	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
 	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Rss:"), 0);
@@ -398,7 +387,7 @@ WALKER(reclaim_pageout)
 	EXPECT_UNDISTURBED();
 	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Rss:"), kb);
 	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Swap:"), 0);
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
 }
@@ -481,7 +470,7 @@ WALKER(reclaim_kswapd)
 
 	if (!have_swap())
 		SKIP(return, "No swap");
-	drain_lru();
+	hmm_drain_lru();
 	/* The sooner it does, the less there is to take. */
 	read_text(MIN_FREE, before, sizeof(before));
 	snprintf(more, sizeof(more), "%ld",
@@ -502,10 +491,10 @@ static void activate(char *ptr, unsigned long npages)
 	struct iovec local = { buf, sizeof(buf) };
 	struct iovec remote = { ptr, sizeof(buf) };
 
-	drain_lru();
+	hmm_drain_lru();
 	process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
 	process_vm_readv(getpid(), &local, 1, &remote, 1, 0);
-	drain_lru();
+	hmm_drain_lru();
 }
 
 WALKER(madvise_cold)
@@ -514,8 +503,8 @@ WALKER(madvise_cold)
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
 	ASSERT_EQ(count_flag(self->ptr, NPAGES, KPF_ACTIVE), NPAGES);
 
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_COLD), 0);
-	drain_lru();
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_COLD), 0);
+	hmm_drain_lru();
 	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_ACTIVE), 0);
 	EXPECT_UNDISTURBED();
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
@@ -526,15 +515,13 @@ WALKER(madvise_free)
 {
 	if (!have_swap())
 		SKIP(return, "No swap");
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_FREE), 0);
 	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
 
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
-	/* Some may wait in the list of a CPU that this has run on before. */
-	drain_lru();
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), 0);
 	EXPECT_TRUE(hmm_zero(self->ptr, self->size));
 }
@@ -544,10 +531,10 @@ WALKER(madvise_free_then_device_writes)
 {
 	if (!have_swap())
 		SKIP(return, "No swap");
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_FREE), 0);
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
 	EXPECT_UNDISTURBED();
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 2));
 }
 
@@ -557,7 +544,7 @@ WALKER(madvise_willneed)
 
 	if (!have_swap())
 		SKIP(return, "No swap");
-	ASSERT_EQ(madvise(self->ptr, self->size / 2, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size / 2, MADV_PAGEOUT), 0);
 	ASSERT_EQ(madvise(self->ptr, self->size, MADV_WILLNEED), 0);
 	EXPECT_FALSE(kmsg_close(kmsg, "Bad swap"));
 	EXPECT_EQ(count(self->ptr, NPAGES, is_entry), NPAGES / 2);
@@ -746,7 +733,7 @@ WALKER(munlock)
 {
 	ASSERT_EQ(mlock(self->ptr, self->size), 0);
 	ASSERT_EQ(hmm_atomic_add(self->fd, self->ptr, NPAGES, 1), 0);
-	drain_lru();
+	hmm_drain_lru();
 	ASSERT_EQ(count_flag(self->ptr, NPAGES, KPF_MLOCKED), NPAGES);
 	EXPECT_UNDISTURBED();
 
@@ -799,7 +786,7 @@ WALKER(mlock_onfault)
 /* It is found at once, and stays with the device. */
 WALKER(mlock_onfault_at_once)
 {
-	drain_lru();
+	hmm_drain_lru();
 	ASSERT_EQ(mlock2(self->ptr, self->size, MLOCK_ONFAULT), 0);
 	EXPECT_EQ(count_flag(self->ptr, NPAGES, KPF_MLOCKED), NPAGES);
 	EXPECT_EQ(hmm_smaps_kb(self->ptr, "Locked:"), self->size >> 10);
@@ -834,7 +821,7 @@ WALKER(page_idle)
 {
 	if (access("/sys/kernel/mm/page_idle/bitmap", F_OK))
 		SKIP(return, "No idle page tracking");
-	drain_lru();
+	hmm_drain_lru();
 	ASSERT_EQ(set_idle(self->ptr), 0);
 	EXPECT_TRUE(is_idle(self->ptr));
 	EXPECT_TRUE(is_idle(self->ptr));
@@ -849,7 +836,7 @@ WALKER(page_idle_keeps_what_the_cpu_did)
 {
 	if (access("/sys/kernel/mm/page_idle/bitmap", F_OK))
 		SKIP(return, "No idle page tracking");
-	drain_lru();
+	hmm_drain_lru();
 	ASSERT_EQ(set_idle(self->ptr), 0);
 	ASSERT_TRUE(is_idle(self->ptr));
 	EXPECT_EQ(*(uint64_t *)self->ptr, DEVICE_ONE);
@@ -900,7 +887,7 @@ WALKER(soft_dirty_through_swap)
 		SKIP(return, "No swap");
 	ASSERT_EQ(clear_soft_dirty(), 0);
 	EXPECT_EQ(hmm_count_exclusive(self->fd, self->ptr, NPAGES), 0);
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	EXPECT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES);
 	EXPECT_TRUE(pages_filled(self->ptr, NPAGES, 1));
 	EXPECT_EQ(count(self->ptr, NPAGES, is_soft_dirty), 0);
@@ -1093,7 +1080,7 @@ WALKER(uffd_wp)
 		EXPECT_TRUE(is_present(ptr[2]));
 	}
 	EXPECT_TRUE(write_waits_for_handler(uffd, ptr[2]));
-	madvise(ptr[3], page_size, MADV_PAGEOUT);
+	hmm_advise(ptr[3], page_size, MADV_PAGEOUT);
 	EXPECT_TRUE(write_waits_for_handler(uffd, ptr[3]));
 	for (i = 0; i < 4; i++)
 		EXPECT_EQ(*(uint64_t *)ptr[i], DEVICE_ONE + 1);
@@ -1225,7 +1212,7 @@ static int map_wp_kinds(int fd, char *ptr)
 	if (uffd < 0)
 		return uffd;
 	hmm_write_protect(uffd, ptr, NR_WP_KINDS * page_size, true);
-	madvise(ptr + WP_SWAPPED * page_size, page_size, MADV_PAGEOUT);
+	hmm_advise(ptr + WP_SWAPPED * page_size, page_size, MADV_PAGEOUT);
 	hmm_load(ptr + WP_RESTORED * page_size);
 	return uffd;
 }
@@ -1700,7 +1687,7 @@ WALKER(compaction)
 		ASSERT_EQ(hmm_atomic_add(self->fd, mine, 1, 1), 0);
 		pfn[i] = pfn_of(mine);
 	}
-	drain_lru();
+	hmm_drain_lru();
 	if (hmm_write_file("/proc/sys/vm/compact_memory", "1"))
 		SKIP(return, "No compaction");
 	for (i = 0; i < npages; i += 8) {
@@ -1866,7 +1853,7 @@ WALKER(thp_pageout)
 	fill_pages(ptr, npages);
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
 	ASSERT_EQ(count_flag(ptr, npages, KPF_THP), npages);
-	ASSERT_EQ(madvise(ptr, TWOMEG, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(ptr, TWOMEG, MADV_PAGEOUT), 0);
 	EXPECT_EQ(count(ptr, npages, is_swapped), npages);
 	EXPECT_TRUE(pages_filled(ptr, npages, 1));
 	munmap(ptr, TWOMEG);
@@ -2045,7 +2032,7 @@ WALKER(memcg_charge_moves)
 	ASSERT_EQ(memcg_enter("from"), 0);
 	fill_pages(ptr, npages);
 	ASSERT_EQ(hmm_atomic_add(self->fd, ptr, npages, 1), 0);
-	drain_lru();
+	hmm_drain_lru();
 	EXPECT_GE(memcg_read("from", "memory.usage_in_bytes", ""), size);
 	ASSERT_EQ(memcg_write("to", "memory.move_charge_at_immigrate", "1"), 0);
 	ASSERT_EQ(memcg_enter("to"), 0);
@@ -2067,7 +2054,7 @@ WALKER(swapoff)
 
 	if (!swap_area(path))
 		SKIP(return, "No swap");
-	ASSERT_EQ(madvise(self->ptr, self->size / 2, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size / 2, MADV_PAGEOUT), 0);
 	ASSERT_EQ(count(self->ptr, NPAGES, is_swapped), NPAGES / 2);
 	ret = swapoff(path);
 	EXPECT_EQ(ret, 0);
@@ -2087,7 +2074,7 @@ WALKER(swap_readahead)
 
 	if (!have_swap())
 		SKIP(return, "No swap");
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	/* Pages in swap that are used twice are read through the swap cache. */
 	ASSERT_EQ(pipe(go), 0);
 	pid = fork();
@@ -2298,7 +2285,7 @@ PINNED(clear_refs_fork)
 PINNED(clear_refs_madvise_free)
 {
 	ASSERT_EQ(clear_soft_dirty(), 0);
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_FREE), 0);
 	EXPECT_STILL_PINNED();
 }
 
@@ -2335,7 +2322,7 @@ PINNED(mprotect_fork)
 PINNED(mprotect_madvise_free)
 {
 	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_FREE), 0);
 	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
 	EXPECT_STILL_PINNED();
 }
@@ -2343,11 +2330,11 @@ PINNED(mprotect_madvise_free)
 /* What MADV_FREE has been told of is unmapped even if it is pinned. */
 PINNED(mprotect_pageout_of_free_pages)
 {
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
-	drain_lru();
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_FREE), 0);
+	hmm_drain_lru();
 	ASSERT_EQ(hmm_make_exclusive(self->fd, self->ptr, PINNED_PAGES), 0);
 	ASSERT_EQ(set_writable(self->ptr, self->size, false), 0);
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	ASSERT_EQ(set_writable(self->ptr, self->size, true), 0);
 	EXPECT_STILL_PINNED();
 }
@@ -2482,20 +2469,20 @@ PINNED(uffd_wp_move_pages)
 
 PINNED(madvise_pageout)
 {
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_PAGEOUT), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_PAGEOUT), 0);
 	EXPECT_EQ(count(self->ptr, PINNED_PAGES, is_swapped), 0);
 	EXPECT_STILL_PINNED();
 }
 
 PINNED(madvise_cold)
 {
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_COLD), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_COLD), 0);
 	EXPECT_STILL_PINNED();
 }
 
 PINNED(madvise_free)
 {
-	ASSERT_EQ(madvise(self->ptr, self->size, MADV_FREE), 0);
+	ASSERT_EQ(hmm_advise(self->ptr, self->size, MADV_FREE), 0);
 	EXPECT_STILL_PINNED();
 }
 

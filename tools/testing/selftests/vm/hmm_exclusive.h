@@ -123,6 +123,24 @@ static inline bool hmm_zero(const void *ptr, unsigned long size)
 	return !size || (!byte[0] && !memcmp(byte, byte + 1, size - 1));
 }
 
+/* Get pages out of the caches that each CPU has: moving pages does, even none. */
+static inline void hmm_drain_lru(void)
+{
+	int node = 0;
+
+	syscall(__NR_move_pages, 0, 0UL, NULL, &node, NULL, 0);
+}
+
+/*
+ * madvise() of pages that it has to find on an LRU list: of the caches it empties
+ * that of its own CPU only, and the process has run on others before.
+ */
+static inline int hmm_advise(void *ptr, unsigned long size, int advice)
+{
+	hmm_drain_lru();
+	return madvise(ptr, size, advice);
+}
+
 /* Let the kernel write there as the CPU would. A fault is an error, no signal. */
 static inline int hmm_try_write(void *ptr)
 {
