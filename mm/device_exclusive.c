@@ -20,7 +20,6 @@
 #include <linux/hugetlb.h>
 #include <linux/mm.h>
 #include <linux/mmu_notifier.h>
-#include <linux/page_idle.h>
 #include <linux/pagemap.h>
 #include <linux/pagewalk.h>
 #include <linux/rmap.h>
@@ -35,59 +34,8 @@
 
 #include <asm/tlbflush.h>
 
+#include "device_exclusive.h"
 #include "internal.h"
-
-/* Has soft-dirty been cleared since the entry was made with it set? */
-static bool soft_dirty_lost(pte_t entry)
-{
-	return IS_ENABLED(CONFIG_MEM_SOFT_DIRTY) && !pte_swp_soft_dirty(entry);
-}
-
-/* The page of a device-exclusive entry; NULL if @pte is not one */
-static inline struct page *exclusive_page(pte_t pte)
-{
-	swp_entry_t entry;
-
-	if (!is_swap_pte(pte))
-		return NULL;
-	entry = pte_to_swp_entry(pte);
-	return is_device_exclusive_entry(entry) ?
-	       pfn_swap_entry_to_page(entry) : NULL;
-}
-
-/*
- * May the CPU write to @page where @vma, which is anonymous if @anon, maps it? A
- * private mapping shows a page of the page cache until the first write, which
- * gets a copy.
- */
-static inline bool may_write(struct vm_area_struct *vma, struct page *page,
-			     bool anon)
-{
-	if (!(vma->vm_flags & VM_WRITE))
-		return false;
-	return anon || vma->vm_flags & VM_SHARED || PageAnon(page);
-}
-
-static inline pte_t present_pte(struct vm_area_struct *vma, struct page *page,
-				pte_t entry, bool writable, bool anon)
-{
-	pte_t pte = pte_mkold(mk_pte(page, READ_ONCE(vma->vm_page_prot)));
-
-	if (pte_swp_soft_dirty(entry))
-		pte = pte_mksoft_dirty(pte);
-	/* The bit means nothing to a VMA whose handler has gone. */
-	if (pte_swp_uffd_wp(entry) && userfaultfd_wp(vma))
-		return pte_wrprotect(pte_mkuffd_wp(pte));
-
-	/*
-	 * Dirty, because the device may have written. A mapping that is not
-	 * writable stays clean: the page itself is dirty, and a dirty read-only
-	 * PTE tells others that copy-on-write has been done.
-	 */
-	if (writable && may_write(vma, page, anon))
-		pte = pte_mkwrite(pte_mkdirty(pte));
-	return pte;
-}
 
 /**
  * device_exclusive_to_present() - the mapping that an entry stands for
@@ -109,22 +57,14 @@ pte_t device_exclusive_to_present(struct vm_area_struct *vma, pte_t entry)
 			   !soft_dirty_lost(entry), vma_is_anonymous(vma));
 }
 
-static void set_present_pte(struct vm_area_struct *vma, unsigned long addr,
-			    pte_t *ptep, pte_t pte)
-{
-	/* The entry was not present: no TLB holds anything for it. */
-	set_pte_at(vma->vm_mm, addr, ptep, pte);
-	update_mmu_cache(vma, addr, ptep);
-}
-
 /*
  * The mapping of @page is back. If a driver had it locked when the VMA was locked,
  * it has not been mlocked yet: do as follow_page(). @locked is what the caller has
  * locked. The page-table lock is held, so munlock() finds the page after us, should
  * it be about to clear the flag of the VMA.
  */
-static void mlock_restored(struct vm_area_struct *vma, struct page *page,
-			   struct page *locked)
+void device_exclusive_mlock(struct vm_area_struct *vma, struct page *page,
+			    struct page *locked)
 {
 	/* Parts of a huge page are never mlocked. */
 	if (!(vma->vm_flags & VM_LOCKED) || PageTransCompound(page))
@@ -138,19 +78,20 @@ static void mlock_restored(struct vm_area_struct *vma, struct page *page,
 
 /*
  * Is a page with an entry mapped nowhere else? Anonymous memory is not. What is
- * mapped elsewhere, or is part of a huge page of a file, needs break_page(). The
- * page is locked, so it does not get another mapping meanwhile.
+ * mapped elsewhere, or is part of a huge page of a file, needs
+ * device_exclusive_break(). The page is locked, so it does not get another mapping
+ * meanwhile.
  */
-static inline bool is_alone(struct page *page)
+static inline bool is_sole_mapping(struct page *page)
 {
 	return PageAnon(page) ||
 	       (!PageCompound(page) && page_mapcount(page) == 1);
 }
 
 /* The only mapping of @page is about to come back. Both locks are held. */
-static inline bool end_alone(struct page *page)
+static inline bool end_sole_mapping(struct page *page)
 {
-	if (!is_alone(page))
+	if (!is_sole_mapping(page))
 		return false;
 	if (PageDeviceExclusive(page))
 		ClearPageDeviceExclusive(page);
@@ -185,18 +126,18 @@ try_restore(struct vm_area_struct *vma, unsigned long addr, pte_t *ptep,
 	    struct page *page, struct page *locked, bool anon)
 {
 	bool got = trylock_page(page);
-	bool alone;
+	bool sole;
 
 	if (!got && compound_head(page) != locked)
 		return false;
-	alone = anon || end_alone(page);
-	if (alone)
+	sole = anon || end_sole_mapping(page);
+	if (sole)
 		set_present_pte(vma, addr, ptep,
 				present_pte(vma, page, *ptep,
 					    !soft_dirty_lost(*ptep), anon));
 	if (got)
 		unlock_page(page);
-	return alone;
+	return sole;
 }
 
 /* Would it, for a page that should not without a touch? */
@@ -232,7 +173,7 @@ struct page *device_exclusive_restore(struct vm_area_struct *vma,
 		get_page(page);
 		return page;
 	}
-	mlock_restored(vma, page, NULL);
+	device_exclusive_mlock(vma, page, NULL);
 	/* The caller goes on with what it reads back. */
 	arch_flush_lazy_mmu_mode();
 	count_vm_event(DEVICE_EXCLUSIVE_RESTORE);
@@ -370,13 +311,6 @@ static struct page *get_fault_page(struct vm_fault *vmf)
 #define MAX_WINDOW	512
 unsigned int device_exclusive_window __read_mostly = 128;
 
-/* What a fault restores: @npages from the fault on, upwards or downwards */
-struct window {
-	unsigned long where;
-	int step;
-	int npages;
-};
-
 /* Have all pages of the range been used since they were restored? */
 static bool used_since(struct vm_area_struct *vma, unsigned long start,
 		       unsigned long end)
@@ -415,7 +349,7 @@ find_scan(struct vm_fault *vmf, struct window *window)
 	int npages = scan & SCAN_NPAGES;
 	unsigned long end = start + npages * PAGE_SIZE;
 
-	window->where = SCAN_BEGIN;
+	window->directions = SCAN_BEGIN;
 	window->step = 1;
 	window->npages = 1;
 	if (scan & SCAN_UP && vmf->address == end) {
@@ -432,7 +366,7 @@ find_scan(struct vm_fault *vmf, struct window *window)
 	if ((current->device_exclusive_scan & SCAN_BEGIN) != SCAN_BEGIN)
 		window->npages = min_t(int, 2 * npages,
 				       READ_ONCE(device_exclusive_window));
-	window->where = scan & SCAN_BEGIN;
+	window->directions = scan & SCAN_BEGIN;
 }
 
 /*
@@ -460,14 +394,6 @@ look_ahead(struct vm_fault *vmf, int step, int npages)
 	return n;
 }
 
-/* The lowest address of the window */
-static unsigned long window_start(struct vm_fault *vmf, struct window *window)
-{
-	if (window->step > 0)
-		return vmf->address;
-	return vmf->address - (window->npages - 1) * PAGE_SIZE;
-}
-
 /* Of what this fault has restored, @locked is locked. Page-table lock held. */
 static noinline void mlock_window(struct vm_fault *vmf, int step, int npages,
 				  struct page *locked)
@@ -475,7 +401,8 @@ static noinline void mlock_window(struct vm_fault *vmf, int step, int npages,
 	int i;
 
 	for (i = 0; i < npages; i++)
-		mlock_restored(vmf->vma, pte_page(vmf->pte[i * step]), locked);
+		device_exclusive_mlock(vmf->vma, pte_page(vmf->pte[i * step]),
+				       locked);
 }
 
 static __always_inline int
@@ -491,7 +418,9 @@ restore_entries(struct vm_fault *vmf, struct page *page, struct window *window,
 
 	vmf->pte = pte_offset_map_lock(vma->vm_mm, vmf->pmd, addr, &vmf->ptl);
 	ptep = vmf->pte;
-	if (!pte_same(*ptep, vmf->orig_pte) || !(anon || end_alone(page)))
+	if (!pte_same(*ptep, vmf->orig_pte))
+		goto unlock;
+	if (!anon && !end_sole_mapping(page))
 		goto unlock;
 
 	writable = vmf->flags & FAULT_FLAG_WRITE || !soft_dirty_lost(*ptep);
@@ -527,297 +456,6 @@ static int restore_window(struct vm_fault *vmf, struct page *page,
 }
 
 /*
- * Memory that is shared
- *
- * A page of tmpfs may be mapped by many address spaces, and by another one at
- * any time, through the page cache. So it is the page that is exclusive, and not
- * a mapping: all of its mappings become entries, and all come back together. To
- * whoever is about to map it anew PageDeviceExclusive() says so, on the head of a
- * compound page for all of it. That is set and cleared under the page lock, which
- * everybody holds who maps a page of the page cache. Hence
- *
- *  - while a driver has the page locked, no CPU gets a mapping;
- *  - a page that is marked has no present mapping but for subpages that are not
- *    exclusive, and gets none without break_page();
- *  - a device may have permission only through an address at which there is an
- *    entry: what takes an entry away tells the device, and so does break_page(),
- *    in every mm, before the first CPU gets a mapping.
- *
- * Of a compound page each page has a mark of its own, too, which says that it has
- * been made exclusive: a tail by the same flag, and the head by PG_head_exclusive
- * of the page behind it. They mean nothing without that on the head.
- *
- * Unmapping cannot take the page lock, so a mark may stay behind. It does not lie,
- * as all mappings that a marked page has are entries: when these are gone, nothing
- * maps it. Who is about to map it sees that and takes the mark away, and with the
- * last one of a compound page that on the head.
- *
- * i_mmap_rwsem comes between the page lock and the notifiers.
- */
-
-/* Pages of a file, side by side and locked, and what is done to their mappings */
-struct shared_walk {
-	struct address_space *mapping;
-	pgoff_t first, last;
-	/* The pages, or else the head of the compound page that they are */
-	struct page **pages;
-	struct page *head;
-	/* break_page(): the fault that wants it, if any */
-	struct vm_fault *vmf;
-	/* make_shared(): for whom and in which mm, and is any of them huge */
-	void *owner;
-	struct mm_struct *mm;
-	bool compound;
-	/* How many entries, and may that be wrong? See make_all_mappings(). */
-	long made;
-	bool movable, busy;
-};
-
-static inline struct page *shared_page(struct shared_walk *walk,
-				       unsigned long i)
-{
-	return walk->pages ? walk->pages[i] : walk->head + i;
-}
-
-typedef void (*shared_vma_fn)(struct shared_walk *walk,
-			      struct vm_area_struct *vma,
-			      unsigned long start, unsigned long end);
-typedef void (*shared_pmd_fn)(struct shared_walk *walk,
-			      struct vm_area_struct *vma, pmd_t *pmd,
-			      unsigned long start, unsigned long end);
-
-static void walk_vma(struct shared_walk *walk, struct vm_area_struct *vma,
-		     shared_vma_fn fn)
-{
-	pgoff_t first = max(walk->first, vma->vm_pgoff);
-	pgoff_t last = min(walk->last, vma->vm_pgoff + vma_pages(vma) - 1);
-
-	cond_resched();
-	fn(walk, vma,
-	   vma->vm_start + ((first - vma->vm_pgoff) << PAGE_SHIFT),
-	   vma->vm_start + ((last + 1 - vma->vm_pgoff) << PAGE_SHIFT));
-}
-
-/*
- * Call @fn for each VMA that can map any of the pages, in the order of the tree:
- * fork() and mremap() see to it that a mapping which moves or is copied meanwhile
- * is found. i_mmap_rwsem is held.
- */
-static void walk_vmas(struct shared_walk *walk, shared_vma_fn fn)
-{
-	struct vm_area_struct *vma;
-
-	vma_interval_tree_foreach(vma, &walk->mapping->i_mmap, walk->first,
-				  walk->last)
-		walk_vma(walk, vma, fn);
-}
-
-/*
- * Page tables of a VMA of a file stay while i_mmap_rwsem is held: munmap() takes
- * the VMA out of the tree before it frees them, and whoever frees or moves them
- * otherwise holds it for writing.
- */
-static void walk_pmds(struct shared_walk *walk, struct vm_area_struct *vma,
-		      unsigned long start, unsigned long end, shared_pmd_fn fn)
-{
-	unsigned long next;
-	pmd_t *pmd;
-
-	for (; start < end; start = next) {
-		next = pmd_addr_end(start, end);
-		pmd = mm_find_pmd(vma->vm_mm, start);
-		if (pmd)
-			fn(walk, vma, pmd, start, next);
-	}
-}
-
-static void tell_vma(struct shared_walk *walk, struct vm_area_struct *vma,
-		     unsigned long start, unsigned long end)
-{
-	struct mmu_notifier_range range;
-
-	mmu_notifier_range_init(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
-				vma->vm_mm, start, end);
-	mmu_notifier_invalidate_range_start(&range);
-	mmu_notifier_invalidate_range_end(&range);
-}
-
-/* Put one mapping of a page back. The page-table lock is held. */
-static void restore_shared(struct vm_fault *vmf, struct vm_area_struct *vma,
-			   unsigned long addr, pte_t *ptep, struct page *page)
-{
-	bool touched = vmf && vma == vmf->vma && addr == vmf->address;
-	bool written = touched && vmf->flags & FAULT_FLAG_WRITE;
-	pte_t pte;
-
-	pte = present_pte(vma, page, *ptep, written || !soft_dirty_lost(*ptep),
-			  false);
-	set_present_pte(vma, addr, ptep, touched ? pte_mkyoung(pte) : pte);
-	mlock_restored(vma, page, page);
-	if (touched) {
-		count_vm_event(DEVICE_EXCLUSIVE_FAULT);
-		trace_device_exclusive_break(vma->vm_mm, addr, 1);
-	} else if (vmf && vma == vmf->vma) {
-		count_vm_event(DEVICE_EXCLUSIVE_AHEAD);
-		trace_device_exclusive_break(vma->vm_mm, addr, 1);
-	} else {
-		count_vm_event(DEVICE_EXCLUSIVE_RESTORE);
-		trace_device_exclusive_restore(vma->vm_mm, addr, 1);
-	}
-}
-
-static void restore_shared_pmd(struct shared_walk *walk,
-			       struct vm_area_struct *vma, pmd_t *pmd,
-			       unsigned long addr, unsigned long end)
-{
-	unsigned long i = linear_page_index(vma, addr) - walk->first;
-	pte_t *start_pte, *ptep;
-	struct page *page;
-	spinlock_t *ptl;
-
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++) {
-		page = exclusive_page(*ptep);
-		if (page && page == shared_page(walk, i))
-			restore_shared(walk->vmf, vma, addr, ptep, page);
-	}
-	pte_unmap_unlock(start_pte, ptl);
-}
-
-static void restore_shared_vma(struct shared_walk *walk,
-			       struct vm_area_struct *vma, unsigned long start,
-			       unsigned long end)
-{
-	walk_pmds(walk, vma, start, end, restore_shared_pmd);
-}
-
-/*
- * Take pages from every device and give them back to every CPU. Only when the
- * last device has been told does the first mapping come back; that no driver
- * gives permission anew between the two is what the page locks are for.
- */
-static void break_walk(struct shared_walk *walk)
-{
-	i_mmap_lock_read(walk->mapping);
-	walk_vmas(walk, tell_vma);
-	walk_vmas(walk, restore_shared_vma);
-	i_mmap_unlock_read(walk->mapping);
-}
-
-/* Has this very page been made exclusive? The head of it is marked. */
-static bool is_marked(struct page *page)
-{
-	if (PageHead(page))
-		return test_bit(PG_head_exclusive, &page[1].flags);
-	return test_bit(PG_device_exclusive, &page->flags);
-}
-
-static void clear_mark(struct page *page)
-{
-	if (!is_marked(page))
-		return;
-	if (PageHead(page))
-		clear_bit(PG_head_exclusive, &page[1].flags);
-	else
-		clear_bit(PG_device_exclusive, &page->flags);
-}
-
-static void clear_all_marks(struct page *head)
-{
-	int i;
-
-	for (i = 0; i < compound_nr(head); i++)
-		clear_mark(head + i);
-	ClearPageDeviceExclusive(head);
-}
-
-/*
- * Break a page of the page cache, and all of a compound one. @vmf is the fault
- * that wants the page, or NULL.
- */
-static void break_page(struct page *page, struct vm_fault *vmf)
-{
-	struct page *head = compound_head(page);
-	struct shared_walk walk = {
-		.mapping = head->mapping,
-		.first = head->index,
-		.last = head->index + compound_nr(head) - 1,
-		.head = head,
-		.vmf = vmf,
-	};
-
-	VM_BUG_ON_PAGE(!PageLocked(head), head);
-	/* Truncated: nothing maps it any more. */
-	if (walk.mapping)
-		break_walk(&walk);
-	clear_all_marks(head);
-}
-
-/**
- * device_exclusive_break() - take a page of the page cache from all devices
- * @page: a page that PageDeviceExclusive() is true for
- *
- * For whoever is about to move the page.
- *
- * Context: The page is locked. No notifier range is open, and i_mmap_rwsem is not
- * held. May sleep.
- */
-void device_exclusive_break(struct page *page)
-{
-	break_page(page, NULL);
-}
-
-/*
- * Does a device have this very page? It may have lost its mappings since it was
- * made exclusive, and got none. The page is locked, so it gets none now.
- */
-static bool is_exclusive(struct page *page)
-{
-	return is_marked(page) && page_mapcount(page);
-}
-
-/* The same for any page of a compound one, from its struct pages alone */
-static bool is_any_exclusive(struct page *head)
-{
-	int i;
-
-	for (i = 0; i < compound_nr(head); i++)
-		if (is_exclusive(head + i))
-			return true;
-	return false;
-}
-
-/**
- * device_exclusive_map() - a fault is about to map or copy a page cache page
- * @vmf: the fault
- * @page: a page that PageDeviceExclusive() is true for
- *
- * Takes the page from the device, or the mark from a page that no device has. What
- * a device has of a huge page it can keep, as long as this fault is about
- * another part of it, and maps that by a PTE: see to it that there is a page
- * table. (The one that the fault has brought may be needed later. Nobody who
- * reclaims memory for a new one waits for the lock of a page of tmpfs.) If no
- * device has any of it any more, the huge page may be mapped whole again.
- *
- * Context: The page is locked, mmap_lock is held for reading. May sleep.
- */
-void device_exclusive_map(struct vm_fault *vmf, struct page *page)
-{
-	struct page *head = compound_head(page);
-
-	if (is_exclusive(page)) {
-		break_page(page, NULL);
-	} else if (!is_any_exclusive(head)) {
-		clear_all_marks(head);
-	} else {
-		/* What has been zapped is about to be mapped for the CPU. */
-		clear_mark(page);
-		if (pte_alloc(vmf->vma->vm_mm, vmf->pmd))
-			break_page(page, NULL);
-	}
-}
-
-/*
  * Could there be pages that may be pinned and would come back read-only? To look
  * at each would cost more than to restore just the one that has been touched.
  */
@@ -828,7 +466,7 @@ static bool may_be_pinned_read_only(struct vm_area_struct *vma)
 }
 
 /* The page of the fault, locked, has no other mapping. */
-static void fault_alone(struct vm_fault *vmf, struct page *page)
+static void fault_sole_mapping(struct vm_fault *vmf, struct page *page)
 {
 	struct vm_area_struct *vma = vmf->vma;
 	struct mmu_notifier_range range;
@@ -851,7 +489,7 @@ static void fault_alone(struct vm_fault *vmf, struct page *page)
 	BUILD_BUG_ON(MAX_WINDOW > SCAN_NPAGES || SCAN_DOWN >= PAGE_SIZE);
 	if (window.npages) {
 		start = window_start(vmf, &window);
-		current->device_exclusive_scan = start | window.where |
+		current->device_exclusive_scan = start | window.directions |
 						 window.npages;
 		count_vm_event(DEVICE_EXCLUSIVE_FAULT);
 		count_vm_events(DEVICE_EXCLUSIVE_AHEAD, window.npages - 1);
@@ -859,83 +497,25 @@ static void fault_alone(struct vm_fault *vmf, struct page *page)
 	}
 }
 
-/* The most pages with other mappings that one fault gives back */
-#define SHARED_WINDOW	16
-
 /*
- * Lock the next pages of a scan of shared memory, up to the first that is not to be
- * had; a huge page comes back by a fault of its own. They are in the file as long
- * as they are locked, which keeps them. pages[0] is that of the fault. Returns how
- * many are locked, with that one.
- */
-static int lock_ahead(struct vm_fault *vmf, struct window *window,
-		      struct page **pages)
-{
-	struct page *page;
-	int i, n;
-
-	vmf->pte = pte_offset_map_lock(vmf->vma->vm_mm, vmf->pmd, vmf->address,
-				       &vmf->ptl);
-	for (n = 1; n < window->npages; n++) {
-		i = n * window->step;
-		page = exclusive_page(vmf->pte[i]);
-		if (!page || PageAnon(page) || PageCompound(page) ||
-		    !trylock_page(page))
-			break;
-		pages[i] = page;
-	}
-	pte_unmap_unlock(vmf->pte, vmf->ptl);
-	return n;
-}
-
-/*
- * The page of the fault, locked, has other mappings. What a scan wants next comes
- * back in the same two walks. It is still in the file: what leaves that has lost
- * the mark, and the entry.
+ * The page of the fault, locked and in the file, may have other mappings. What a
+ * scan wants next comes back with it. Of a huge page all does.
  */
 static noinline void fault_shared(struct vm_fault *vmf, struct page *page)
 {
-	struct page *pages[SHARED_WINDOW], **lowest = pages;
-	struct shared_walk walk = {
-		.mapping = page->mapping,
-		.vmf = vmf,
-	};
 	struct window window;
-	unsigned long start;
-	int i;
 
+	if (PageCompound(page)) {
+		device_exclusive_break(page, vmf);
+		return;
+	}
 	find_scan(vmf, &window);
 	window.npages = min(window.npages, SHARED_WINDOW);
-	if (window.step < 0)
-		lowest += SHARED_WINDOW - 1;
-	lowest[0] = page;
-	if (window.npages > 1) {
+	if (window.npages > 1)
 		window.npages = look_ahead(vmf, window.step, window.npages);
-		window.npages = lock_ahead(vmf, &window, lowest);
-	}
-	if (window.step < 0)
-		lowest -= window.npages - 1;
-
-	start = window_start(vmf, &window);
-	walk.pages = lowest;
-	walk.first = linear_page_index(vmf->vma, start);
-	walk.last = walk.first + window.npages - 1;
-	break_walk(&walk);
-	for (i = 0; i < window.npages; i++) {
-		ClearPageDeviceExclusive(lowest[i]);
-		if (lowest[i] != page)
-			unlock_page(lowest[i]);
-	}
-	current->device_exclusive_scan = start | window.where | window.npages;
-}
-
-/* The page, which is locked and in the file, may have other mappings. */
-static void give_back(struct vm_fault *vmf, struct page *page)
-{
-	if (PageCompound(page))
-		break_page(page, vmf);
-	else
-		fault_shared(vmf, page);
+	device_exclusive_break_window(vmf, page, &window);
+	current->device_exclusive_scan = window_start(vmf, &window) |
+					 window.directions | window.npages;
 }
 
 /*
@@ -983,10 +563,10 @@ vm_fault_t device_exclusive_fault(struct vm_fault *vmf)
 		put_page(page);
 		return VM_FAULT_RETRY;
 	}
-	if (is_alone(page))
-		fault_alone(vmf, page);
+	if (is_sole_mapping(page))
+		fault_sole_mapping(vmf, page);
 	else if (PageDeviceExclusive(page) || is_unchanged(vmf))
-		give_back(vmf, page);
+		fault_shared(vmf, page);
 	unlock_page(page);
 	put_page(page);
 	return 0;
@@ -1036,24 +616,13 @@ static int check_vma(struct vm_area_struct *vma)
 	return 0;
 }
 
-/*
- * Does @pte let the CPU write, or would it if no device had the page? The VMA has
- * VM_WRITE, and is no private mapping of a file. Page-table lock held.
- */
-static inline bool is_writable(pte_t pte)
-{
-	if (pte_present(pte))
-		return pte_write(pte) && !pte_protnone(pte);
-	return is_device_exclusive_pte(pte) && !pte_swp_uffd_wp(pte);
-}
-
 /* There it shows what is in the file until it is written to. */
 static inline bool is_private_file(struct vm_area_struct *vma)
 {
 	return !vma_is_anonymous(vma) && !(vma->vm_flags & VM_SHARED);
 }
 
-static bool shows_file(pte_t pte)
+static bool maps_file_page(pte_t pte)
 {
 	struct page *page = exclusive_page(pte);
 
@@ -1061,38 +630,13 @@ static bool shows_file(pte_t pte)
 }
 
 /*
- * The page of a PTE that is_writable(). Page-table lock held. The VMA is one that
- * check_vma() accepts: what is writable there is a normal page.
- */
-static inline struct page *writable_page(pte_t pte)
-{
-	return pte_present(pte) ? pte_page(pte) : exclusive_page(pte);
-}
-
-/* mm_find_pmd() is for those with a page table. */
-static pmd_t *find_any_pmd(struct mm_struct *mm, unsigned long addr)
-{
-	pgd_t *pgd = pgd_offset(mm, addr);
-	p4d_t *p4d;
-	pud_t *pud;
-
-	if (!pgd_present(*pgd))
-		return NULL;
-	p4d = p4d_offset(pgd, addr);
-	if (!p4d_present(*p4d))
-		return NULL;
-	pud = pud_offset(p4d, addr);
-	return pud_present(*pud) ? pmd_offset(pud, addr) : NULL;
-}
-
-/*
  * Have @addr mapped by a PTE if it is mapped at all. The huge page itself stays
  * whole. No notifier range is open, and no page lock is held if the memory is
  * anonymous.
  */
-static void split_huge_mapping(struct vm_area_struct *vma, unsigned long addr)
+void device_exclusive_split(struct vm_area_struct *vma, unsigned long addr)
 {
-	pmd_t *pmd = find_any_pmd(vma->vm_mm, addr);
+	pmd_t *pmd = mm_find_any_pmd(vma->vm_mm, addr);
 	pmd_t pmde;
 
 	if (!pmd)
@@ -1145,20 +689,11 @@ static bool wants_userfaultfd(struct vm_area_struct *vma, unsigned long addr)
 static int prepare_page_table(struct vm_area_struct *vma, unsigned long addr)
 {
 	struct mm_struct *mm = vma->vm_mm;
-	p4d_t *p4d;
-	pud_t *pud;
-	pmd_t *pmd;
+	pmd_t *pmd = mm_alloc_pmd(mm, addr);
 
-	p4d = p4d_alloc(mm, pgd_offset(mm, addr), addr);
-	if (!p4d)
-		return -ENOMEM;
-	pud = pud_alloc(mm, p4d, addr);
-	if (!pud)
-		return -ENOMEM;
-	pmd = pmd_alloc(mm, pud, addr);
 	if (!pmd || pte_alloc(mm, pmd))
 		return -ENOMEM;
-	split_huge_mapping(vma, addr);
+	device_exclusive_split(vma, addr);
 	return pte_alloc(mm, pmd) ? -ENOMEM : 0;
 }
 
@@ -1183,7 +718,7 @@ static int fault_in_page(struct vm_area_struct *vma, unsigned long addr)
 	 * FAULT_FLAG_KILLABLE would drop the lock as well.
 	 */
 	if (userfaultfd_armed(vma)) {
-		split_huge_mapping(vma, addr);
+		device_exclusive_split(vma, addr);
 		if (wants_userfaultfd(vma, addr))
 			return -EFAULT;
 		flags |= FAULT_FLAG_ALLOW_RETRY | FAULT_FLAG_RETRY_NOWAIT;
@@ -1212,7 +747,7 @@ static unsigned long skip_writable(struct vm_area_struct *vma, pmd_t *pmd,
 	/* A loop of its own, as the first one counts instructions. */
 	if (is_private_file(vma))
 		for (npages = n, n = 0; n < npages; n++)
-			if (shows_file(ptep[n]))
+			if (maps_file_page(ptep[n]))
 				break;
 	pte_unmap_unlock(ptep, ptl);
 	return addr + n * PAGE_SIZE;
@@ -1254,7 +789,7 @@ static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
 		err = fault_in_page(vma, addr);
 		if (err)
 			break;
-		split_huge_mapping(vma, addr);
+		device_exclusive_split(vma, addr);
 	}
 
 	if (addr == start)
@@ -1264,7 +799,7 @@ static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
 }
 
 /* Unlock the pages and drop their references. */
-static void put_pages(struct page **pages, int npages)
+void device_exclusive_unlock(struct page **pages, int npages)
 {
 	struct page *head;
 	int i, n;
@@ -1300,7 +835,8 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 	pte_t *ptep;
 
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	if (is_writable(*ptep) && !(is_private_file(vma) && shows_file(*ptep))) {
+	if (is_writable(*ptep) &&
+	    !(is_private_file(vma) && maps_file_page(*ptep))) {
 		page = writable_page(*ptep);
 		get_page(page);
 	}
@@ -1312,80 +848,6 @@ static struct page *lock_first_page(struct vm_area_struct *vma, pmd_t *pmd,
 		return page;
 	put_page(page);
 	return ERR_PTR(wait ? -EINTR : -EBUSY);
-}
-
-/* Is the page, by its flags, dirty and young? If only they can tell. */
-static __always_inline bool is_dirty_and_young(unsigned long flags)
-{
-#ifndef CONFIG_IDLE_PAGE_TRACKING
-	return (flags & (BIT(PG_dirty) | BIT(PG_referenced))) ==
-	       (BIT(PG_dirty) | BIT(PG_referenced));
-#elif defined(CONFIG_64BIT)
-	return (flags & (BIT(PG_dirty) | BIT(PG_young) | BIT(PG_idle))) ==
-	       (BIT(PG_dirty) | BIT(PG_young));
-#else
-	return false;
-#endif
-}
-
-/*
- * The CPU has used the page, and an entry has no young bit to say so. For smaps the
- * parts of a huge page have only the flags of their own, and PG_referenced.
- */
-static __always_inline void make_page_young(struct page *head)
-{
-	if (page_is_idle(head))
-		clear_page_idle(head);
-	if (!page_is_young(head))
-		set_page_young(head);
-	if (!IS_ENABLED(CONFIG_IDLE_PAGE_TRACKING) || PageHead(head))
-		SetPageReferenced(head);
-}
-
-/*
- * No CPU will notice what the device writes, so take the page for written. This
- * is what set_page_dirty() does for anonymous memory and for tmpfs, without the
- * call: nobody but the swap cache wants to know. The page is locked, so it can
- * neither get into that nor out of it. PageDirty() and the like would look for
- * the head again, each of them.
- *
- * @pte is what maps the page, and about to go: it may have a young bit to keep.
- */
-static __always_inline void make_page_dirty(struct page *head, pte_t pte)
-{
-	unsigned long flags = READ_ONCE(head->flags);
-
-	if (is_dirty_and_young(flags))
-		return;
-	if (pte_present(pte) && pte_young(pte))
-		make_page_young(head);
-	if (flags & BIT(PG_dirty))
-		return;
-	if (flags & BIT(PG_swapcache))
-		set_page_dirty(head);
-	else
-		set_bit(PG_dirty, &head->flags);
-}
-
-/*
- * Replace the mapping of @page. That is locked and dirty, the page table is locked.
- * Soft-dirty tracking takes it for written, too.
- */
-static void make_entry(struct vm_area_struct *vma, unsigned long addr,
-		       pte_t *ptep, struct page *page)
-{
-	swp_entry_t entry = make_device_exclusive_entry(page_to_pfn(page));
-	pte_t pte = pte_swp_mksoft_dirty(swp_entry_to_pte(entry));
-
-	ptep_get_and_clear(vma->vm_mm, addr, ptep);
-	set_pte_at(vma->vm_mm, addr, ptep, pte);
-}
-
-/* The same where there is an entry, whose owner has been told by now. */
-static void take_over_entry(struct vm_area_struct *vma, unsigned long addr,
-			    pte_t *ptep)
-{
-	set_pte_at(vma->vm_mm, addr, ptep, pte_swp_mksoft_dirty(*ptep));
 }
 
 /*
@@ -1426,20 +888,20 @@ static bool trylock_exclusive(struct page *page, struct page *head,
 }
 
 /*
- * Make as many leading pages of the range exclusive as can be locked, @first
+ * Make as many leading pages of the range exclusive as can be locked, pages[0]
  * being locked already. A huge page is locked once for all neighbours that
  * belong to it; if it turns up again later, its lock is found taken and the
  * count ends there.
  *
- * Returns the number of pages; 0 if @first is not mapped here any more, or not
+ * Returns the number of pages; 0 if the first is not mapped here any more, or not
  * only here.
  */
 static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 			unsigned long start, unsigned long end,
-			struct page *first, struct page **pages)
+			struct page **pages)
 {
 	long npages = (end - start) >> PAGE_SHIFT, n = 0;
-	struct page *locked = compound_head(first);
+	struct page *locked = compound_head(pages[0]);
 	bool flush = false;
 	spinlock_t *ptl;
 	pte_t *ptep;
@@ -1447,7 +909,7 @@ static int make_entries(struct vm_area_struct *vma, pmd_t *pmd,
 	flush_cache_range(vma, start, end);
 	ptep = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
 	/* Which is anonymous. What else others are is seen with the lock. */
-	if (!is_writable(*ptep) || writable_page(*ptep) != first)
+	if (!is_writable(*ptep) || writable_page(*ptep) != pages[0])
 		goto unlock;
 
 	arch_enter_lazy_mmu_mode();
@@ -1482,363 +944,32 @@ unlock:
 	return n;
 }
 
-static void set_mark(struct page *page, struct page *head)
-{
-	SetPageDeviceExclusive(head);
-	if (PageHead(page))
-		set_bit(PG_head_exclusive, &page[1].flags);
-	else if (page != head)
-		set_bit(PG_device_exclusive, &page->flags);
-}
-
-/*
- * Lock, mark and make dirty as many leading pages of the range as can be had,
- * @first being locked already. Their mappings stay as they are. Returns the
- * number of pages, with a reference each; 0 if @first is not mapped here any
- * more, or an error if it is not what a file of tmpfs has.
- */
-static int mark_shared(struct vm_area_struct *vma, pmd_t *pmd,
-		       unsigned long addr, unsigned long end,
-		       struct page *first, struct page **pages)
-{
-	struct address_space *mapping = vma->vm_file->f_mapping;
-	struct page *locked = compound_head(first);
-	pte_t *start_pte, *ptep;
-	int n = 0, err = 0;
-	spinlock_t *ptl;
-
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE) {
-		struct page *page, *head;
-
-		if (!is_writable(*ptep))
-			break;
-		page = writable_page(*ptep);
-		if (!n && page != first)
-			break;
-		head = compound_head(page);
-		if (head != locked && !trylock_page(head))
-			break;
-		if (head->mapping != mapping || !PageSwapBacked(head)) {
-			if (head != locked)
-				unlock_page(head);
-			err = -EOPNOTSUPP;
-			break;
-		}
-		locked = head;
-		get_page(page);
-		pages[n++] = page;
-		set_mark(page, head);
-		/* The mappings, which may be dirty, are about to go. */
-		make_page_dirty(head, *ptep);
-	}
-	pte_unmap_unlock(start_pte, ptl);
-	return n ? n : err;
-}
-
-/*
- * Huge mappings in the range give way to nothing: a file has its pages without
- * them. This sends events of its own.
- */
-static void split_vma_range(struct vm_area_struct *vma, unsigned long start,
-			    unsigned long end)
-{
-	pmd_t *pmd;
-
-	for (; start < end; start = pmd_addr_end(start, end)) {
-		split_huge_mapping(vma, start);
-		/* Let who is unmapping it finish, and lower the map count. */
-		pmd = find_any_pmd(vma->vm_mm, start);
-		if (pmd)
-			spin_unlock(pmd_lock(vma->vm_mm, pmd));
-	}
-}
-
-/* The page that is mapped, or would be if no device had it */
-static struct page *mapped_page(struct vm_area_struct *vma, unsigned long addr,
-				pte_t pte)
-{
-	return pte_present(pte) ? vm_normal_page(vma, addr, pte) :
-				  exclusive_page(pte);
-}
-
-static void make_shared_pmd(struct shared_walk *walk,
-			    struct vm_area_struct *vma, pmd_t *pmd,
-			    unsigned long start, unsigned long end)
-{
-	unsigned long i = linear_page_index(vma, start) - walk->first;
-	unsigned long addr = start;
-	pte_t *start_pte, *ptep;
-	bool flush = false;
-	spinlock_t *ptl;
-
-	flush_cache_range(vma, start, end);
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, start, &ptl);
-	arch_enter_lazy_mmu_mode();
-	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++) {
-		struct page *page = shared_page(walk, i);
-
-		if (mapped_page(vma, addr, *ptep) != page)
-			continue;
-		if (pte_present(*ptep)) {
-			make_page_dirty(compound_head(page), *ptep);
-			make_entry(vma, addr, ptep, page);
-			flush = true;
-		} else {
-			take_over_entry(vma, addr, ptep);
-			walk->movable = true;
-		}
-		walk->made++;
-	}
-	arch_leave_lazy_mmu_mode();
-	if (flush)
-		flush_tlb_range(vma, start, end);
-	pte_unmap_unlock(start_pte, ptl);
-}
-
-/*
- * May a CPU still write to a page that has been unmapped from @mm? Who zaps a huge
- * mapping leaves the flush for later, and so does reclaim.
- */
-static bool is_flush_pending(struct mm_struct *mm)
-{
-#ifdef CONFIG_ARCH_WANT_BATCHED_UNMAP_TLB_FLUSH
-	/* Only looked at: others may set it at the same time. */
-	if (data_race(mm->tlb_flush_batched))
-		return true;
-#endif
-	return mm_tlb_flush_pending(mm);
-}
-
-/*
- * May somebody be moving or copying mappings of this mm? Who does has its
- * mmap_lock, for writing, from before the VMA that they go to is in the tree. That
- * takes i_mmap_rwsem, so if nobody is at it now, nobody is before it is dropped.
- */
-static bool is_mm_busy(struct shared_walk *walk, struct mm_struct *mm)
-{
-	/* The caller has this one. */
-	if (mm == walk->mm)
-		return false;
-	if (!mmap_read_trylock(mm))
-		return true;
-	mmap_read_unlock(mm);
-	return false;
-}
-
-static void make_shared_vma(struct shared_walk *walk,
-			    struct vm_area_struct *vma, unsigned long start,
-			    unsigned long end)
+/* As make_entries(), for memory with one mapping: that of this mm. */
+static int make_private(struct vm_area_struct *vma, pmd_t *pmd,
+			unsigned long start, unsigned long end,
+			struct page **pages, void *owner)
 {
 	struct mmu_notifier_range range;
+	int n;
 
-	walk->busy |= is_mm_busy(walk, vma->vm_mm);
-	/* fork() copies page tables of these. */
-	walk->movable |= !!vma->anon_vma;
-	if (walk->compound)
-		split_vma_range(vma, start, end);
 	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
-				      vma->vm_mm, start, end, walk->owner);
+				      vma->vm_mm, start, end, owner);
 	mmu_notifier_invalidate_range_start(&range);
-	walk_pmds(walk, vma, start, end, make_shared_pmd);
-	/* The locks of the page tables have been taken by now. */
-	if (is_flush_pending(vma->vm_mm))
-		flush_tlb_mm(vma->vm_mm);
+	n = make_entries(vma, pmd, start, end, pages);
 	mmu_notifier_invalidate_range_end(&range);
-}
-
-static long count_mappings(struct page **pages, int npages)
-{
-	long n = 0;
-	int i;
-
-	for (i = 0; i < npages; i++)
-		n += page_mapcount(pages[i]);
-	return n;
-}
-
-static void count_entries_pmd(struct shared_walk *walk,
-			      struct vm_area_struct *vma, pmd_t *pmd,
-			      unsigned long addr, unsigned long end)
-{
-	unsigned long i = linear_page_index(vma, addr) - walk->first;
-	pte_t *start_pte, *ptep;
-	spinlock_t *ptl;
-
-	start_pte = pte_offset_map_lock(vma->vm_mm, pmd, addr, &ptl);
-	for (ptep = start_pte; addr < end; ptep++, addr += PAGE_SIZE, i++)
-		if (exclusive_page(*ptep) == shared_page(walk, i))
-			walk->made++;
-	pte_unmap_unlock(start_pte, ptl);
-}
-
-static void count_entries_vma(struct shared_walk *walk,
-			      struct vm_area_struct *vma, unsigned long start,
-			      unsigned long end)
-{
-	walk->busy |= is_mm_busy(walk, vma->vm_mm);
-	walk_pmds(walk, vma, start, end, count_entries_pmd);
-}
-
-/*
- * As walk_vmas(), in the other direction: what mremap() moves onwards meanwhile
- * may be missed, and is not met twice.
- */
-static void walk_vmas_back(struct shared_walk *walk, shared_vma_fn fn)
-{
-	struct vm_area_struct *vma;
-	struct rb_node *node;
-
-	for (node = rb_last(&walk->mapping->i_mmap.rb_root); node;
-	     node = rb_prev(node)) {
-		vma = rb_entry(node, struct vm_area_struct, shared.rb);
-		if (vma->vm_pgoff <= walk->last &&
-		    vma->vm_pgoff + vma_pages(vma) > walk->first)
-			walk_vma(walk, vma, fn);
-		else
-			cond_resched();
-	}
-}
-
-/* How often to count entries of which some go meanwhile */
-#define COUNT_ROUNDS	4
-
-/*
- * Are all mappings of the pages entries? No mapping is replaced any more, and as
- * the pages are locked and fork() copies no entry, none comes to those that can be
- * found. So what is found can only be too little.
- *
- * Returns as make_all_mappings().
- */
-static int count_all_entries(struct shared_walk *walk, int npages)
-{
-	int round;
-
-	for (round = 0; round < COUNT_ROUNDS; round++) {
-		long before = count_mappings(walk->pages, npages);
-
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		walk->made = 0;
-		walk->busy = false;
-		i_mmap_lock_read(walk->mapping);
-		walk_vmas_back(walk, count_entries_vma);
-		i_mmap_unlock_read(walk->mapping);
-		if (walk->made == before)
-			return 0;
-		if (!walk->busy &&
-		    walk->made < count_mappings(walk->pages, npages))
-			return -EOPNOTSUPP;
-	}
-	return -EAGAIN;
-}
-
-/*
- * Replace all mappings of the pages, which are locked and marked. Was that all? A
- * driver may have put a page where the map of the file does not lead to.
- *
- * One walk replaces all that it does lead to. It meets each mapping, unless that
- * goes before, so if there are more mappings than it has met in the end, there
- * are others. If it has met as many as there were in the beginning there are none;
- * but it may meet an entry twice that mremap() moves onwards, or a copy that
- * fork() has just made of a mapping not met yet. If that is possible, or if
- * mappings have gone meanwhile, it takes a count. That nobody can move or copy
- * mappings is easily seen as a rule, so there is one walk as a rule.
- *
- * Mappings may be anybody's, who can have them go for as long as he likes. So the
- * walks are limited.
- *
- * Returns 0, -EOPNOTSUPP if there are others, -EAGAIN if that cannot be told,
- * -EINTR.
- */
-static int make_all_mappings(struct shared_walk *walk, int npages)
-{
-	long before = count_mappings(walk->pages, npages);
-
-	i_mmap_lock_read(walk->mapping);
-	walk_vmas(walk, make_shared_vma);
-	i_mmap_unlock_read(walk->mapping);
-	if (walk->made < count_mappings(walk->pages, npages))
-		return -EOPNOTSUPP;
-	if (walk->made == before && !(walk->busy && walk->movable))
-		return 0;
-	return count_all_entries(walk, npages);
-}
-
-/* Neighbours of the first page in a huge page share its lock. */
-static void release_all_but_first(struct page **pages, int npages)
-{
-	struct page *head = compound_head(pages[0]);
-	int i;
-
-	for (i = 1; i < npages && compound_head(pages[i]) == head; i++)
-		put_page(pages[i]);
-	put_pages(pages + i, npages - i);
-}
-
-/*
- * As make_range(), which has locked @first, for shared memory.
- *
- * If not all pages can be had the first one is looked at alone: others may be to
- * blame. Of those, what has been replaced stays replaced, because to give it back
- * would tell the caller, too, and send it round each time. That hurts nobody: no
- * device gets permission by these entries, other owners have been told, and where
- * the caller had permission from before, all mappings had been replaced by then.
- */
-static noinline int make_shared(struct vm_area_struct *vma, pmd_t *pmd,
-				unsigned long start, unsigned long end,
-				struct page *first, struct page **pages,
-				void *owner)
-{
-	struct shared_walk walk = {
-		.mapping = vma->vm_file->f_mapping,
-		.first = linear_page_index(vma, start),
-		.pages = pages,
-		.owner = owner,
-		.mm = vma->vm_mm,
-	};
-	int i, n, err;
-
-	n = mark_shared(vma, pmd, start, end, first, pages);
-	if (n <= 0) {
-		unlock_page(first);
-		goto put;
-	}
-	walk.last = walk.first + n - 1;
-	for (i = 0; i < n; i++)
-		walk.compound |= PageCompound(pages[i]);
-
-	err = make_all_mappings(&walk, n);
-	if (err && n > 1) {
-		release_all_but_first(pages, n);
-		n = 1;
-		walk.last = walk.first;
-		err = count_all_entries(&walk, n);
-	}
-	if (!err) {
-		count_vm_events(DEVICE_EXCLUSIVE_MAKE, n);
-		goto put;
-	}
-	if (err == -EOPNOTSUPP)
-		break_page(first, NULL);
-	put_pages(pages, n);
-	n = err;
-put:
-	put_page(first);
 	return n;
 }
 
 /*
  * The range is in one VMA and under one page-table page, and has been writable
- * a moment ago. Returns what make_entries() or make_shared() does, or what
- * lock_first_page() has for an error.
+ * a moment ago. Returns what make_private() or device_exclusive_make_shared() does,
+ * or what lock_first_page() has for an error.
  */
 static int make_range(struct vm_area_struct *vma, unsigned long start,
 		      unsigned long end, struct page **pages, void *owner,
 		      bool wait)
 {
 	pmd_t *pmd = mm_find_pmd(vma->vm_mm, start);
-	struct mmu_notifier_range range;
 	struct page *first;
 	int n;
 
@@ -1847,15 +978,13 @@ static int make_range(struct vm_area_struct *vma, unsigned long start,
 	first = lock_first_page(vma, pmd, start, wait);
 	if (IS_ERR_OR_NULL(first))
 		return PTR_ERR_OR_ZERO(first);
+
+	pages[0] = first;
 	if (vma->vm_flags & VM_SHARED)
-		return make_shared(vma, pmd, start, end, first, pages, owner);
-
-	mmu_notifier_range_init_owner(&range, MMU_NOTIFY_EXCLUSIVE, 0, vma,
-				      vma->vm_mm, start, end, owner);
-	mmu_notifier_invalidate_range_start(&range);
-	n = make_entries(vma, pmd, start, end, first, pages);
-	mmu_notifier_invalidate_range_end(&range);
-
+		n = device_exclusive_make_shared(vma, pmd, start, end, pages,
+						 owner);
+	else
+		n = make_private(vma, pmd, start, end, pages, owner);
 	if (n > 0)
 		count_vm_events(DEVICE_EXCLUSIVE_MAKE, n);
 	else
@@ -2018,7 +1147,7 @@ EXPORT_SYMBOL_GPL(device_exclusive_make_range);
  */
 void device_exclusive_put_range(struct page **pages, int npages)
 {
-	put_pages(pages, npages);
+	device_exclusive_unlock(pages, npages);
 	if (npages > 0)
 		lock_map_release(&held_pages);
 }

@@ -669,7 +669,7 @@ static void break_first(struct fixture *f)
 	struct page *page = first_page(&f->side[A]);
 
 	lock_page(page);
-	device_exclusive_break(page);
+	device_exclusive_break(page, NULL);
 	unlock_page(page);
 }
 

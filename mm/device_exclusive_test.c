@@ -20,6 +20,7 @@
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
@@ -712,6 +713,56 @@ static void fault_that_changes_nothing_is_not_for_ever(struct kunit *test)
 	vma->vm_ops = &idle_ops;
 	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a), 1);
 	vma->vm_ops = NULL;
+}
+
+static vm_fault_t no_memory_fault(struct vm_fault *vmf)
+{
+	return VM_FAULT_OOM;
+}
+
+static const struct vm_operations_struct no_memory_ops = {
+	.fault	= no_memory_fault,
+};
+
+static void fault_without_memory_is_told(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct vm_area_struct *vma;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	mmap_write_lock(f->mm);
+	vma = find_vma(f->mm, f->addr);
+	vma->vm_ops = &no_memory_ops;
+	mmap_write_unlock(f->mm);
+	KUNIT_EXPECT_EQ(test, -ENOMEM,
+			make_and_put(f, f->addr + PAGE_SIZE, 1, &owner_a));
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a), 1);
+	vma->vm_ops = NULL;
+}
+
+/* The signal that kill(2) would send, and no thread of the kernel gets. */
+static void set_dying(bool dying)
+{
+	spin_lock_irq(&current->sighand->siglock);
+	if (dying)
+		sigaddset(&current->pending.signal, SIGKILL);
+	else
+		sigdelset(&current->pending.signal, SIGKILL);
+	recalc_sigpending();
+	spin_unlock_irq(&current->sighand->siglock);
+}
+
+static void dying_task_gets_nothing(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+
+	set_dying(true);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a),
+			-EINTR);
+	set_dying(false);
+	KUNIT_EXPECT_EQ(test, f->events, 0);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, NPAGES, &owner_a),
+			NPAGES);
 }
 
 static void page_of_ksm_is_not_made(struct kunit *test)
@@ -2443,6 +2494,8 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(page_with_another_mapping_is_for_later),
 	KUNIT_CASE(count_ends_at_a_page_with_another_mapping),
 	KUNIT_CASE(fault_that_changes_nothing_is_not_for_ever),
+	KUNIT_CASE(fault_without_memory_is_told),
+	KUNIT_CASE(dying_task_gets_nothing),
 	KUNIT_CASE(page_of_ksm_is_not_made),
 	KUNIT_CASE(bad_arguments_are_refused),
 	KUNIT_CASE(munmap_lets_the_page_go),

@@ -1919,6 +1919,40 @@ WALKER(khugepaged_shared)
 	hmm_write_file(SHMEM_ENABLED, "never");
 }
 
+/*
+ * khugepaged brings in what is swapped out some time after it has looked at the
+ * rest. What a device has got meanwhile stays with it.
+ */
+WALKER(khugepaged_race)
+{
+	const unsigned long npages = TWOMEG / page_size;
+	char *map = hmm_mmap(2 * TWOMEG);
+	char *ptr = (char *)ALIGN((uintptr_t)map, TWOMEG);
+	char *mine = ptr + 7 * page_size;
+	int i, lost = 0;
+	uint64_t state = hmm_rand_seed(1, 1);
+
+	ASSERT_NE(map, NULL);
+	if (!have_swap() ||
+	    hmm_write_file(KHUGEPAGED "scan_sleep_millisecs", "0"))
+		SKIP(return, "No swap, or no huge pages");
+	hmm_write_file(KHUGEPAGED "alloc_sleep_millisecs", "0");
+	fill_pages(ptr, npages);
+	ASSERT_EQ(madvise(ptr, TWOMEG, MADV_HUGEPAGE), 0);
+	for (i = 0; i < 600; i++) {
+		hmm_advise(ptr, page_size, MADV_PAGEOUT);
+		/* Now it can be collapsed. */
+		hmm_load(mine);
+		usleep(hmm_rand(&state, 2000));
+		ASSERT_EQ(hmm_make_exclusive(self->fd, mine, 1), 0);
+		usleep(1000);
+		lost += hmm_count_exclusive(self->fd, mine, 1) != 1;
+	}
+	EXPECT_EQ(lost, 0);
+	hmm_write_file(KHUGEPAGED "scan_sleep_millisecs", "10000");
+	munmap(map, 2 * TWOMEG);
+}
+
 #define KSM	"/sys/kernel/mm/ksm/"
 
 static int ksm_start(void)
@@ -2667,6 +2701,61 @@ WALKER(uprobe)
 	EXPECT_EQ(uprobe_hits(), 1);
 	EXPECT_EQ(*(uint64_t *)ptr, 2 * DEVICE_ONE);
 	EXPECT_EQ(memcmp(ptr + 64, probed, sizeof(probed)), 0);
+	hmm_write_file(EVENTS, "-:hmm_probe");
+	umount(TRACING);
+	munmap(ptr, page_size);
+	close(file);
+	unlink("/tmp/hmm-probed");
+}
+
+struct adder {
+	int		fd;
+	char		*ptr;
+	bool		stop;
+	unsigned long	done;
+};
+
+static void *add_on(void *arg)
+{
+	struct adder *adder = arg;
+
+	while (!__atomic_load_n(&adder->stop, __ATOMIC_RELAXED))
+		adder->done += !hmm_atomic_add(adder->fd, adder->ptr, 1, 1);
+	return NULL;
+}
+
+/* A breakpoint is taken out of a page that a device is adding to. */
+WALKER(uprobe_race)
+{
+	const int all = PROT_READ | PROT_WRITE | PROT_EXEC;
+	int file = open("/tmp/hmm-probed", O_CREAT | O_TRUNC | O_RDWR, 0700);
+	struct adder adder = { .fd = self->fd };
+	pthread_t thread;
+	char *ptr;
+	int i;
+
+	if (!have_tracing(EVENTS))
+		SKIP(return, "No uprobes");
+	ASSERT_EQ(ftruncate(file, page_size), 0);
+	ASSERT_EQ(pwrite(file, probed, sizeof(probed), 64), sizeof(probed));
+	ptr = mmap(NULL, page_size, all, MAP_PRIVATE, file, 0);
+	ASSERT_NE(ptr, MAP_FAILED);
+	adder.ptr = ptr;
+	ASSERT_EQ(hmm_write_file(EVENTS, "p:hmm_probe /tmp/hmm-probed:64"), 0);
+	for (i = 0; i < 50; i++) {
+		ASSERT_EQ(mprotect(ptr, page_size, PROT_READ | PROT_EXEC), 0);
+		ASSERT_EQ(hmm_write_file(ENABLE, "1"), 0);
+		ASSERT_EQ(mprotect(ptr, page_size, all), 0);
+		adder.stop = false;
+		ASSERT_EQ(pthread_create(&thread, NULL, add_on, &adder), 0);
+		usleep(1000);
+		EXPECT_EQ(hmm_write_file(ENABLE, "0"), 0);
+		__atomic_store_n(&adder.stop, true, __ATOMIC_RELAXED);
+		pthread_join(thread, NULL);
+		EXPECT_EQ(memcmp(ptr + 64, probed, sizeof(probed)), 0);
+		ASSERT_EQ(*(uint64_t *)ptr, adder.done * DEVICE_ONE);
+	}
+	TH_LOG("%lu additions", adder.done);
 	hmm_write_file(EVENTS, "-:hmm_probe");
 	umount(TRACING);
 	munmap(ptr, page_size);
