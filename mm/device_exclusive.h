@@ -12,6 +12,8 @@
 #include <linux/swapops.h>
 #include <linux/userfaultfd_k.h>
 
+#include <asm/tlbflush.h>
+
 /* Has soft-dirty been cleared since the entry was made with it set? */
 static inline bool soft_dirty_lost(pte_t entry)
 {
@@ -74,7 +76,8 @@ static inline void set_present_pte(struct vm_area_struct *vma,
 
 /*
  * Does @pte let the CPU write, or would it if no device had the page? The VMA has
- * VM_WRITE, and is no private mapping of a file. Page-table lock held.
+ * VM_WRITE. Of a private mapping of a file that is true only if the page is
+ * anonymous, which the caller has to look at. Page-table lock held.
  */
 static inline bool is_writable(pte_t pte)
 {

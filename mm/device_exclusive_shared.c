@@ -32,6 +32,7 @@
 #include <linux/mmu_notifier.h>
 #include <linux/pagemap.h>
 #include <linux/rmap.h>
+#include <linux/sched/signal.h>
 #include <trace/events/device_exclusive.h>
 
 #include <asm/tlbflush.h>
@@ -116,7 +117,7 @@ static void walk_pmds(struct shared_walk *walk, struct vm_area_struct *vma,
 }
 
 static void invalidate_vma(struct shared_walk *walk, struct vm_area_struct *vma,
-		     unsigned long start, unsigned long end)
+			   unsigned long start, unsigned long end)
 {
 	struct mmu_notifier_range range;
 
@@ -217,7 +218,7 @@ static void clear_all_marks(struct page *head)
 
 /**
  * device_exclusive_break() - take a page of the page cache from all devices
- * @page: a page that PageDeviceExclusive() is true for
+ * @page: a page of the page cache that is marked, or that has an entry
  * @vmf: the fault that wants it, or NULL
  *
  * All of a compound page comes back, wherever it is mapped.
@@ -655,7 +656,9 @@ static void release_all_but_first(struct page **pages, int npages)
 
 /*
  * Make leading pages of the range exclusive whoever maps them, pages[0] being
- * locked already. It stays so whatever comes of it.
+ * locked already. It stays so whatever comes of it. Returns the number of pages,
+ * with a reference each; 0 if the first is not mapped here any more; -EOPNOTSUPP,
+ * -EAGAIN or -EINTR.
  *
  * If not all pages can be had the first one is looked at alone: others may be to
  * blame. Of those, what has been replaced stays replaced, because to give it back

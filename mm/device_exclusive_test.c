@@ -11,6 +11,8 @@
 #include <linux/device_exclusive.h>
 #include <linux/highmem.h>
 #include <linux/hugetlb.h>
+#include <linux/kernfs.h>
+#include <linux/kobject.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -23,6 +25,7 @@
 #include <linux/sched/signal.h>
 #include <linux/swap.h>
 #include <linux/swapops.h>
+#include <linux/sysfs.h>
 #include <linux/uaccess.h>
 #include <linux/vmstat.h>
 #include <linux/workqueue.h>
@@ -120,6 +123,7 @@ static const struct mmu_notifier_ops note_ops = {
 	.invalidate_range_start = note_event,
 	.invalidate_range_end = note_end,
 	.clear_flush_young = note_young,
+	.clear_young = note_young,
 };
 
 static struct mm_struct *mm_create(void)
@@ -1070,6 +1074,38 @@ static void walker_gets_a_locked_page_with_a_reference(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_young(read_pte(f, f->addr)));
 }
 
+/* A driver that is done with a page after a while */
+struct holder {
+	struct delayed_work work;
+	struct page *page;
+	bool done;
+};
+
+static void holder_work(struct work_struct *work)
+{
+	struct holder *holder = container_of(work, struct holder, work.work);
+
+	WRITE_ONCE(holder->done, true);
+	unlock_page(holder->page);
+}
+
+static void walker_waits_for_who_has_the_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct holder holder = { .done = false };
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	holder.page = f->pages[0];
+	lock_page(holder.page);
+	KUNIT_EXPECT_PTR_EQ(test, walker_restore(f, f->addr), holder.page);
+	INIT_DELAYED_WORK_ONSTACK(&holder.work, holder_work);
+	schedule_delayed_work(&holder.work, HZ / 20);
+	device_exclusive_wait(holder.page);
+	KUNIT_EXPECT_TRUE(test, READ_ONCE(holder.done));
+	flush_delayed_work(&holder.work);
+	destroy_delayed_work_on_stack(&holder.work);
+}
+
 /* Restore the first pages as migrate_vma_setup() does before it collects. */
 static void restore_range(struct fixture *f, int npages)
 {
@@ -1376,6 +1412,40 @@ static void page_referenced_asks_the_device(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, pte_same(read_pte(f, f->addr), pte));
 	device_exclusive_put_range(f->pages, 1);
 }
+
+#ifdef CONFIG_IDLE_PAGE_TRACKING
+/* Is the page of @pfn idle, as /sys/kernel/mm/page_idle/bitmap has it? Set it so. */
+static bool is_idle(unsigned long pfn, bool set)
+{
+	struct kernfs_node *dir = kernfs_find_and_get(mm_kobj->sd, "page_idle");
+	struct kernfs_node *kn = kernfs_find_and_get(dir, "bitmap");
+	struct bin_attribute *attr = kn->priv;
+	u64 bits = BIT_ULL(pfn % 64);
+
+	if (set)
+		attr->write(NULL, mm_kobj, attr, (char *)&bits,
+			    pfn / 64 * sizeof(bits), sizeof(bits));
+	attr->read(NULL, mm_kobj, attr, (char *)&bits,
+		   pfn / 64 * sizeof(bits), sizeof(bits));
+	kernfs_put(kn);
+	kernfs_put(dir);
+	return bits & BIT_ULL(pfn % 64);
+}
+
+static void page_that_a_device_uses_is_not_idle(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	unsigned long pfn;
+
+	KUNIT_EXPECT_EQ(test, make_and_put(f, f->addr, 1, &owner_a), 1);
+	lru_add_drain_all();
+	pfn = page_to_pfn(f->pages[0]);
+	KUNIT_EXPECT_TRUE(test, is_idle(pfn, true));
+	f->young = true;
+	KUNIT_EXPECT_FALSE(test, is_idle(pfn, false));
+	KUNIT_EXPECT_TRUE(test, is_exclusive(f, f->addr));
+}
+#endif
 
 static void end_of_migration_leaves_the_entry(struct kunit *test)
 {
@@ -2507,6 +2577,7 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(call_ends_at_the_page_table_page),
 	KUNIT_CASE(dirty_tracking_leaves_an_entry_alone),
 	KUNIT_CASE(walker_gets_a_locked_page_with_a_reference),
+	KUNIT_CASE(walker_waits_for_who_has_the_page),
 	KUNIT_CASE(restored_range_is_announced_first),
 	KUNIT_CASE(restored_range_leaves_a_locked_page),
 	KUNIT_CASE(vmstat_counts_each_kind),
@@ -2516,6 +2587,9 @@ static struct kunit_case device_exclusive_cases[] = {
 	KUNIT_CASE(restore_asks_the_vma_of_today),
 	KUNIT_CASE(other_events_have_no_owner),
 	KUNIT_CASE(page_referenced_asks_the_device),
+#ifdef CONFIG_IDLE_PAGE_TRACKING
+	KUNIT_CASE(page_that_a_device_uses_is_not_idle),
+#endif
 	KUNIT_CASE(end_of_migration_leaves_the_entry),
 	KUNIT_CASE(entry_counts_as_a_dirty_mapping),
 	KUNIT_CASE(lazily_free_page_is_not_dropped),

@@ -29,7 +29,12 @@ static void test_dma_unmap_page(struct device *dev, dma_addr_t addr,
 #include "vmmgp100.c"
 
 #include "nouveau_test_gpu.h"
+#include "ummu.h"
+#include "uvmm.h"
 
+#include <core/client.h>
+#include <nvif/if000c.h>
+#include <nvif/ioctl.h>
 #include <subdev/instmem/priv.h>
 #include <subdev/timer/priv.h>
 
@@ -489,6 +494,88 @@ static void dropped_with_mappings(struct kunit *test)
 	map(test, SMALL, UNMANAGED + LARGE_SIZE, V);
 }
 
+/* An address space with an object, as a client has it; @route says whose */
+static struct nvkm_object *uvmm_new(struct kunit *test, u8 route)
+{
+	struct vmm_test *t = test->priv;
+	struct nvkm_client *client = kunit_kzalloc(test, sizeof(*client),
+						   GFP_KERNEL);
+	struct nvkm_ummu ummu = { .mmu = t->mmu };
+	struct nvkm_oclass oclass = {
+		.parent = &ummu.object,
+		.client = client,
+		.route = route,
+	};
+	struct nvif_vmm_v0 args = {
+		.managed = true,
+		.addr = UNMANAGED,
+		.size = LARGE_SIZE,
+	};
+	struct nvkm_object *object = NULL;
+
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, client);
+	KUNIT_EXPECT_EQ(test, 0, nvkm_uvmm_new(&oclass, &args, sizeof(args),
+					       &object));
+	return object;
+}
+
+static int pfnmap(struct vmm_test *t, struct nvkm_object *object, u64 flags)
+{
+	u64 buffer[sizeof(struct nvif_vmm_pfnmap_v0) / sizeof(u64) + 1] = {};
+	struct nvif_vmm_pfnmap_v0 *args = (void *)buffer;
+
+	args->page = SMALL;
+	args->addr = ADDR;
+	args->size = 1 << SMALL;
+	args->phys[0] = page_to_phys(t->page) | flags;
+	return object->func->mthd(object, NVIF_VMM_V0_PFNMAP, buffer,
+				  sizeof(buffer));
+}
+
+static int pfnclr(struct nvkm_object *object, bool atomics)
+{
+	struct nvif_vmm_pfnclr_v0 args = {
+		.atomics = atomics,
+		.addr = ADDR,
+		.size = 1 << SMALL,
+	};
+
+	return object->func->mthd(object, NVIF_VMM_V0_PFNCLR, &args,
+				  sizeof(args));
+}
+
+static void called_by_the_kernel(struct kunit *test)
+{
+	struct vmm_test *t = test->priv;
+	struct nvkm_object *object = uvmm_new(test, NVIF_IOCTL_V0_OWNER_NVIF);
+	struct nvkm_vmm *vmm = t->vmm;
+
+	t->vmm = nvkm_uvmm(object)->vmm;
+	KUNIT_EXPECT_EQ(test, 0, pfnmap(t, object, V | W | A));
+	KUNIT_EXPECT_EQ(test, pte(t, SMALL, ADDR), want(t, V | W | A));
+	KUNIT_EXPECT_EQ(test, 0, pfnclr(object, true));
+	KUNIT_EXPECT_EQ(test, pte(t, SMALL, ADDR), want(t, V | W));
+	KUNIT_EXPECT_EQ(test, 0, pfnclr(object, false));
+	KUNIT_EXPECT_EQ(test, pte(t, SMALL, ADDR), (u64)0);
+	t->vmm = vmm;
+	nvkm_object_del(&object);
+}
+
+/* Who may not name physical addresses does not learn that there is such a call. */
+static void called_by_user_space(struct kunit *test)
+{
+	struct vmm_test *t = test->priv;
+	struct nvkm_object *object = uvmm_new(test, NVIF_IOCTL_V0_OWNER_ANY);
+	struct nvkm_vmm *vmm = t->vmm;
+
+	t->vmm = nvkm_uvmm(object)->vmm;
+	KUNIT_EXPECT_EQ(test, -ENOENT, pfnmap(t, object, V | W | A));
+	KUNIT_EXPECT_EQ(test, -ENOENT, pfnclr(object, false));
+	KUNIT_EXPECT_EQ(test, pte(t, SMALL, ADDR), (u64)0);
+	t->vmm = vmm;
+	nvkm_object_del(&object);
+}
+
 static struct kunit_case vmm_test_cases[] = {
 	KUNIT_CASE(small_entries),
 	KUNIT_CASE(large_entries),
@@ -499,6 +586,8 @@ static struct kunit_case vmm_test_cases[] = {
 	KUNIT_CASE(small_beside_large),
 	KUNIT_CASE(unmanaged_is_refused),
 	KUNIT_CASE(dropped_with_mappings),
+	KUNIT_CASE(called_by_the_kernel),
+	KUNIT_CASE(called_by_user_space),
 	{}
 };
 
