@@ -510,7 +510,6 @@ static noinline void fault_shared(struct vm_fault *vmf, struct page *page)
 		return;
 	}
 	find_scan(vmf, &window);
-	window.npages = min(window.npages, SHARED_WINDOW);
 	if (window.npages > 1)
 		window.npages = look_ahead(vmf, window.step, window.npages);
 	device_exclusive_break_window(vmf, page, &window);
@@ -637,14 +636,9 @@ static bool maps_file_page(pte_t pte)
 void device_exclusive_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	pmd_t *pmd = mm_find_any_pmd(vma->vm_mm, addr);
-	pmd_t pmde;
 
-	if (!pmd)
-		return;
-	pmde = READ_ONCE(*pmd);
-	/* Where there is nothing to split, that would still send an event. */
-	if (is_swap_pmd(pmde) || pmd_trans_huge(pmde))
-		split_huge_pmd_address(vma, addr, false, NULL);
+	if (pmd)
+		split_huge_pmd(vma, pmd, addr);
 }
 
 /* Nothing is mapped there. What a file has does not go to the handler. */
@@ -799,7 +793,7 @@ static int fault_in_range(struct vm_area_struct *vma, unsigned long start,
 }
 
 /* Unlock the pages and drop their references. */
-void device_exclusive_unlock(struct page **pages, int npages)
+void device_exclusive_put_pages(struct page **pages, int npages)
 {
 	struct page *head;
 	int i, n;
@@ -1040,7 +1034,8 @@ static struct lockdep_map held_pages =
  * @mm: the address space
  * @start: first address, page aligned
  * @end: address behind the last page, page aligned
- * @pages: filled with the pages, has room for one per page of the range
+ * @pages: filled with the pages, has room for one per page of the range; what is
+ *	there behind the count, or on error, means nothing
  * @owner: the agent that asks, not NULL: one whose own accesses are atomic among
  *	themselves, in every mm that it works on
  *
@@ -1147,7 +1142,7 @@ EXPORT_SYMBOL_GPL(device_exclusive_make_range);
  */
 void device_exclusive_put_range(struct page **pages, int npages)
 {
-	device_exclusive_unlock(pages, npages);
+	device_exclusive_put_pages(pages, npages);
 	if (npages > 0)
 		lock_map_release(&held_pages);
 }

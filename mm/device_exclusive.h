@@ -185,14 +185,11 @@ static inline unsigned long window_start(struct vm_fault *vmf,
 	return vmf->address - (window->npages - 1) * PAGE_SIZE;
 }
 
-/* The most pages with other mappings that one fault gives back */
-#define SHARED_WINDOW	16
-
 /* device_exclusive.c */
 void device_exclusive_mlock(struct vm_area_struct *vma, struct page *page,
 			    struct page *locked);
 void device_exclusive_split(struct vm_area_struct *vma, unsigned long addr);
-void device_exclusive_unlock(struct page **pages, int npages);
+void device_exclusive_put_pages(struct page **pages, int npages);
 
 /* device_exclusive_shared.c */
 void device_exclusive_break_window(struct vm_fault *vmf, struct page *page,

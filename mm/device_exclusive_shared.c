@@ -47,7 +47,7 @@ struct shared_walk {
 	/* The pages, or else the head of the compound page that they are */
 	struct page **pages;
 	struct page *head;
-	/* device_exclusive_break(): the fault that wants it, if any */
+	/* The fault that wants them back, if any */
 	struct vm_fault *vmf;
 	/* When they are made exclusive: for whom, in which mm, is any huge */
 	void *owner;
@@ -294,6 +294,9 @@ void device_exclusive_map(struct vm_fault *vmf, struct page *page)
 	}
 }
 
+/* The most pages with other mappings that one fault gives back */
+#define SHARED_WINDOW	16
+
 /*
  * Lock the next pages of a scan of shared memory, up to the first that is not to be
  * had; a huge page comes back by a fault of its own. They are in the file as long
@@ -345,6 +348,7 @@ void device_exclusive_break_window(struct vm_fault *vmf, struct page *page,
 	int i;
 
 	pages[0] = page;
+	window->npages = min(window->npages, SHARED_WINDOW);
 	if (window->npages > 1)
 		window->npages = lock_ahead(vmf, window, pages);
 	if (window->step < 0)
@@ -651,7 +655,7 @@ static void release_all_but_first(struct page **pages, int npages)
 
 	for (i = 1; i < npages && compound_head(pages[i]) == head; i++)
 		put_page(pages[i]);
-	device_exclusive_unlock(pages + i, npages - i);
+	device_exclusive_put_pages(pages + i, npages - i);
 }
 
 /*

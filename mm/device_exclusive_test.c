@@ -1643,7 +1643,7 @@ static void hint_is_not_passed_over(struct kunit *test)
 
 #endif /* CONFIG_NUMA_BALANCING */
 
-/* An error is about the first page. There is nothing in the array then. */
+/* An error is about the first page. Seen before there is one, nothing is written. */
 static void error_leaves_the_array_alone(struct kunit *test)
 {
 	struct fixture *f = test->priv;

@@ -514,7 +514,7 @@ static struct nvkm_object *uvmm_new(struct kunit *test, u8 route)
 	struct nvkm_object *object = NULL;
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, client);
-	KUNIT_EXPECT_EQ(test, 0, nvkm_uvmm_new(&oclass, &args, sizeof(args),
+	KUNIT_ASSERT_EQ(test, 0, nvkm_uvmm_new(&oclass, &args, sizeof(args),
 					       &object));
 	return object;
 }
