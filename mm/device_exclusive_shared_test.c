@@ -22,6 +22,7 @@
 #include <linux/swapops.h>
 #include <linux/uaccess.h>
 #include <linux/vmstat.h>
+#include <linux/workqueue.h>
 #include <trace/events/device_exclusive.h>
 
 #include "internal.h"
@@ -610,6 +611,44 @@ static void expect_read_only_and_clean(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, pte_write(pte));
 	KUNIT_EXPECT_FALSE(test, pte_dirty(pte));
 	KUNIT_EXPECT_EQ(test, cpu_read(f, B), 2ULL);
+}
+
+/* Who has the first page locked takes it out of the file, and the CPU gets another. */
+struct replacer {
+	struct delayed_work work;
+	struct fixture *f;
+	struct page *page;
+};
+
+static void replace_page(struct work_struct *work)
+{
+	struct replacer *r = container_of(work, struct replacer, work.work);
+
+	truncate_inode_page(r->f->file->f_mapping, r->page);
+	cpu_write(r->f, A, 3);
+	unlock_page(r->page);
+}
+
+static void make_looks_again_at_the_first_page(struct kunit *test)
+{
+	struct fixture *f = test->priv;
+	struct replacer r = { .f = f };
+
+	map_both(test, PROT_READ | PROT_WRITE, MAP_SHARED);
+	KUNIT_EXPECT_EQ(test, make_and_put(f, A, 1, &owner_a), 1);
+	r.page = f->pages[0];
+	get_page(r.page);
+	lock_page(r.page);
+	INIT_DELAYED_WORK_ONSTACK(&r.work, replace_page);
+	schedule_delayed_work(&r.work, HZ / 10);
+	KUNIT_EXPECT_EQ(test, make(f, A, 1, &owner_a), 1);
+	KUNIT_EXPECT_TRUE(test, f->pages[0] != r.page);
+	KUNIT_EXPECT_FALSE(test, PageLocked(r.page));
+	device_exclusive_put_range(f->pages, 1);
+	flush_delayed_work(&r.work);
+	destroy_delayed_work_on_stack(&r.work);
+	put_page(r.page);
+	KUNIT_EXPECT_EQ(test, cpu_read(f, A), (u64)3);
 }
 
 static void private_mapping_comes_back_read_only(struct kunit *test)
@@ -1821,6 +1860,7 @@ static struct kunit_case shared_cases[] = {
 	KUNIT_CASE(fault_restores_a_young_mapping),
 	KUNIT_CASE(only_mapping_comes_back_alone),
 	KUNIT_CASE(mapping_that_comes_meanwhile_is_seen),
+	KUNIT_CASE(make_looks_again_at_the_first_page),
 	KUNIT_CASE(private_mapping_comes_back_read_only),
 	KUNIT_CASE(write_to_a_private_mapping_is_one_fault),
 	KUNIT_CASE(private_mapping_is_told),

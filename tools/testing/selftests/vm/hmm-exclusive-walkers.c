@@ -1990,10 +1990,11 @@ WALKER(khugepaged_shared)
  */
 WALKER(khugepaged_race)
 {
-	const unsigned long npages = TWOMEG / page_size;
+	/* As many as it brings in at most, and takes a while for */
+	const unsigned long npages = TWOMEG / page_size, out = npages / 8;
 	char *map = hmm_mmap(2 * TWOMEG);
 	char *ptr = (char *)ALIGN((uintptr_t)map, TWOMEG);
-	char *mine = ptr + 7 * page_size;
+	char *mine = ptr + out * page_size;
 	uint64_t state = hmm_rand_seed(1, 1);
 	int lost = 0;
 	long begin;
@@ -2007,12 +2008,12 @@ WALKER(khugepaged_race)
 	ASSERT_EQ(madvise(ptr, TWOMEG, MADV_HUGEPAGE), 0);
 	begin = microseconds();
 	while (microseconds() - begin < 4000000) {
-		hmm_advise(ptr, page_size, MADV_PAGEOUT);
+		hmm_advise(ptr, out * page_size, MADV_PAGEOUT);
 		/* Now it can be collapsed. */
 		hmm_load(mine);
-		usleep(hmm_rand(&state, 2000));
+		usleep(hmm_rand(&state, 10000));
 		ASSERT_EQ(hmm_make_exclusive(self->fd, mine, 1), 0);
-		usleep(1000);
+		usleep(10000);
 		lost += !is_entry(mine);
 	}
 	EXPECT_EQ(lost, 0);
