@@ -747,13 +747,16 @@ static void fault_without_memory_is_told(struct kunit *test)
 /* The signal that kill(2) would send, and no thread of the kernel gets. */
 static void set_dying(bool dying)
 {
-	spin_lock_irq(&current->sighand->siglock);
+	unsigned long flags;
+
+	if (!lock_task_sighand(current, &flags))
+		return;
 	if (dying)
 		sigaddset(&current->pending.signal, SIGKILL);
 	else
 		sigdelset(&current->pending.signal, SIGKILL);
 	recalc_sigpending();
-	spin_unlock_irq(&current->sighand->siglock);
+	unlock_task_sighand(current, &flags);
 }
 
 static void dying_task_gets_nothing(struct kunit *test)
