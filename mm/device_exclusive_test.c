@@ -744,19 +744,16 @@ static void fault_without_memory_is_told(struct kunit *test)
 	vma->vm_ops = NULL;
 }
 
-/* The signal that kill(2) would send, and no thread of the kernel gets. */
+/* SIGKILL, which nobody sends to a thread of the kernel's; so no lock is needed. */
 static void set_dying(bool dying)
 {
-	unsigned long flags;
-
-	if (!lock_task_sighand(current, &flags))
-		return;
-	if (dying)
+	if (dying) {
 		sigaddset(&current->pending.signal, SIGKILL);
-	else
+		set_thread_flag(TIF_SIGPENDING);
+	} else {
 		sigdelset(&current->pending.signal, SIGKILL);
-	recalc_sigpending();
-	unlock_task_sighand(current, &flags);
+		clear_thread_flag(TIF_SIGPENDING);
+	}
 }
 
 static void dying_task_gets_nothing(struct kunit *test)
